@@ -1,0 +1,54 @@
+/**
+ * A reusable list of packet handles.
+ *
+ * @module
+ */
+import { ConfigError } from "./errors.ts";
+import { Mempool } from "./mempool.ts";
+
+/**
+ * Handles of packets, filled by `receive()` and emptied by `send()`. Allocate it once, before the loop.
+ *
+ * @example
+ * ```ts
+ * import { Batch } from "@ixl/deno";
+ *
+ * const batch = new Batch(64);
+ * console.log(batch.length, batch.capacity); // 0 64
+ * ```
+ */
+export class Batch {
+  /** The handles; those from `length` on are meaningless. */
+  readonly handles: Uint32Array;
+  /** How many handles are in it. */
+  length = 0;
+
+  /** @param capacity How many packets it can hold. */
+  constructor(capacity = 32) {
+    if (!Number.isInteger(capacity) || capacity < 1 || capacity > 65536) {
+      throw new ConfigError("batch", `${capacity} is not within 1 to 65536`);
+    }
+    this.handles = new Uint32Array(capacity);
+  }
+
+  /** How many packets it can hold. */
+  get capacity(): number {
+    return this.handles.length;
+  }
+
+  /** Appends a handle. The caller checks for room. */
+  push(handle: number): void {
+    this.handles[this.length++] = handle;
+  }
+
+  /**
+   * Frees the packets from index `from` on and forgets them: what a forwarder does with those that `send()` did
+   * not take. Returns how many packets were freed.
+   */
+  free(from = 0): number {
+    const { handles, length } = this;
+    for (let i = from; i < length; i++) Mempool.freeChain(handles[i]);
+    this.length = Math.min(from, length);
+    return Math.max(length - from, 0);
+  }
+}

@@ -1,0 +1,202 @@
+/**
+ * How a device is opened.
+ *
+ * @module
+ */
+import { ConfigError } from "./errors.ts";
+
+/** When a queue sleeps and when it polls. */
+export interface AdaptiveConfig {
+  /** Above this rate of interrupts a second, a sleeping queue starts to poll. */
+  readonly pollAbove: number;
+  /** Below this rate, a polling queue goes back to sleep between packets. Less than `pollAbove`. */
+  readonly sleepBelow: number;
+  /** How long the rate is measured before each decision, in milliseconds. */
+  readonly windowMs: number;
+}
+
+/** How received frames are spread over queues. */
+export interface RssConfig {
+  /** The 40 bytes of the Toeplitz key. */
+  readonly key: Uint8Array;
+  /** What is hashed: addresses only, or ports too. */
+  readonly ports: boolean;
+  /** Queue by hash: 128 entries, or any number that divides 128. Default: round robin over all queues. */
+  readonly table?: readonly number[];
+}
+
+/** Everything that can be chosen when a device is opened; every field has a default. */
+export interface DeviceConfig {
+  /** Receive and transmit queue pairs. Default 1. */
+  readonly queues: number;
+  /** Receive descriptors per queue: 64 to 4096, a multiple of 8. Default 512. */
+  readonly rxDepth: number;
+  /** Transmit descriptors per queue: 64 to 4096, a multiple of 8. Default 512. */
+  readonly txDepth: number;
+  /** Packets in each queue's pool; 0, the default, for enough to fill both rings and some batches. */
+  readonly poolEntries: number;
+  /** Most packets that a pool can be extended to. 0, the default: 8 times its size. */
+  readonly poolMaxEntries: number;
+  /** Bytes of a packet buffer; 0, the default, for one that fits a packet. */
+  readonly entrySize: number;
+  /** Largest frame in bytes, with the Ethernet header, without the frame check sequence. Default 1518. */
+  readonly maxFrameSize: number;
+  /**
+   * What `receive()` does on an empty queue. 0: polls. -1: interrupts are allocated for the caller to wait on and
+   * `receive()` never waits. Any other negative number: waits without limit. Positive: waits that many milliseconds.
+   * Default 100.
+   */
+  readonly irqTimeoutMs: number;
+  /** The switch between interrupts and polling. */
+  readonly adaptive: AdaptiveConfig;
+  /** Least time between two interrupts of a queue in microseconds, 0 for no limit. Default 10. */
+  readonly interruptIntervalUs: number;
+  /** Spreading over queues. */
+  readonly rss: RssConfig;
+  /** Receive frames for any address. Default false. */
+  readonly promiscuous: boolean;
+  /** Take VLAN tags out of received frames. Default false. */
+  readonly vlanStrip: boolean;
+  /** Hugepages: "auto" uses them when there are some, "require" fails without, "never" does without. */
+  readonly hugepages: "auto" | "require" | "never";
+  /** How long to wait for the link when opening, in milliseconds; 0 does not wait. Default 10000. */
+  readonly linkTimeoutMs: number;
+  /** Catch misuse of packets. Default: `IXL_DEBUG=1`. */
+  readonly debug?: boolean;
+}
+
+/** The verification suite's key, the default of most drivers: spreads well, and its hashes are published. */
+export const DEFAULT_RSS_KEY: Uint8Array = new Uint8Array([
+  ...[0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67],
+  ...[0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb],
+  ...[0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30],
+  ...[0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa],
+]);
+
+const DEFAULTS: DeviceConfig = {
+  queues: 1,
+  rxDepth: 512,
+  txDepth: 512,
+  poolEntries: 0,
+  poolMaxEntries: 0,
+  entrySize: 0,
+  maxFrameSize: 1518,
+  irqTimeoutMs: 100,
+  adaptive: { pollAbove: 20_000, sleepBelow: 8_000, windowMs: 50 },
+  interruptIntervalUs: 10,
+  rss: { key: DEFAULT_RSS_KEY, ports: true },
+  promiscuous: false,
+  vlanStrip: false,
+  hugepages: "auto",
+  linkTimeoutMs: 10_000,
+};
+
+/** What a user may leave out. */
+export type DeviceOptions =
+  & Partial<Omit<DeviceConfig, "adaptive" | "rss">>
+  & {
+    /** Parts of the adaptive switch to change. */
+    readonly adaptive?: Partial<AdaptiveConfig>;
+    /** Parts of RSS to change. */
+    readonly rss?: Partial<RssConfig>;
+  };
+
+/**
+ * Completes and checks a configuration.
+ *
+ * @throws {TypeError} for a field that does not exist.
+ * @throws {ConfigError} for a value that no device can take; a driver checks its own limits besides.
+ */
+export function completeConfig(options: DeviceOptions = {}): DeviceConfig {
+  for (const name of Object.keys(options)) {
+    if (name in DEFAULTS || name === "debug") continue;
+    throw new TypeError(
+      `${name} is no option of a device: use ${
+        Object.keys(DEFAULTS).join(", ")
+      }`,
+    );
+  }
+  const config: DeviceConfig = {
+    ...DEFAULTS,
+    ...options,
+    adaptive: { ...DEFAULTS.adaptive, ...options.adaptive },
+    rss: { ...DEFAULTS.rss, ...options.rss },
+  };
+  checkRanges(config);
+  checkAdaptive(config.adaptive);
+  checkRss(config);
+  return config;
+}
+
+const RANGES: readonly [keyof DeviceConfig, number, number, number][] = [
+  // field, least, most, multiple of
+  ["queues", 1, 128, 1],
+  ["rxDepth", 64, 4096, 8],
+  ["txDepth", 64, 4096, 8],
+  ["poolEntries", 0, 1048575, 1],
+  ["poolMaxEntries", 0, 1048575, 1],
+  ["entrySize", 0, 16384, 64],
+  ["maxFrameSize", 64, 16110, 1],
+  ["irqTimeoutMs", -2147483648, 2147483647, 1],
+  ["interruptIntervalUs", 0, 8190, 1],
+  ["linkTimeoutMs", 0, 600_000, 1],
+];
+
+function checkRanges(config: DeviceConfig): void {
+  for (const [field, least, most, multiple] of RANGES) {
+    const value = config[field] as number;
+    if (
+      Number.isInteger(value) && value >= least && value <= most &&
+      value % multiple === 0
+    ) continue;
+    throw new ConfigError(
+      field,
+      `${value} is not ${
+        multiple > 1 ? `a multiple of ${multiple}` : "an integer"
+      } within ${least} to ${most}`,
+    );
+  }
+  if (!["auto", "require", "never"].includes(config.hugepages)) {
+    throw new ConfigError(
+      "hugepages",
+      `"${config.hugepages}" is not "auto", "require" or "never"`,
+    );
+  }
+}
+
+function checkAdaptive(adaptive: AdaptiveConfig): void {
+  const { pollAbove, sleepBelow, windowMs } = adaptive;
+  if (!(sleepBelow >= 0 && sleepBelow < pollAbove)) {
+    throw new ConfigError(
+      "adaptive",
+      `sleepBelow (${sleepBelow}) must be less than pollAbove (${pollAbove}), or the queue flaps`,
+    );
+  }
+  if (!(windowMs >= 1 && windowMs <= 60_000)) {
+    throw new ConfigError(
+      "adaptive",
+      `windowMs ${windowMs} is not within 1 to 60000`,
+    );
+  }
+}
+
+function checkRss({ rss, queues }: DeviceConfig): void {
+  if (rss.key.length !== 40) {
+    throw new ConfigError("rss", `the key has ${rss.key.length} bytes, not 40`);
+  }
+  const { table } = rss;
+  if (table === undefined) return;
+  if (table.length === 0 || 128 % table.length !== 0) {
+    throw new ConfigError(
+      "rss",
+      `a table of ${table.length} entries does not divide 128`,
+    );
+  }
+  const wrong = table.find((q) => !Number.isInteger(q) || q < 0 || q >= queues);
+  if (wrong !== undefined) {
+    throw new ConfigError(
+      "rss",
+      `the table names queue ${wrong}, but there are ${queues} queues`,
+    );
+  }
+}

@@ -1,0 +1,228 @@
+/**
+ * What every driver gives, whatever the card.
+ *
+ * @module
+ */
+import type { Batch } from "./batch.ts";
+import type { BusDescription } from "./bus/bus.ts";
+import type { DeviceConfig } from "./config.ts";
+import type { Mempool, MempoolDescription } from "./mempool.ts";
+import type { PciIds } from "./pci/ids.ts";
+import type { DeviceStats, QueueCounters } from "./stats.ts";
+
+/** The receive half of a queue pair. One isolate uses it at a time. */
+export interface RxQueue {
+  /** Number of the queue. */
+  readonly index: number;
+  /** Descriptors in the ring. */
+  readonly depth: number;
+  /** Where received packets are stored. */
+  readonly pool: Mempool;
+  /** Live counters of the queue pair. */
+  readonly counters: QueueCounters;
+  /** True while the queue polls instead of sleeping on its interrupt. */
+  readonly polling: boolean;
+  /** True when somebody asked this queue's user to stop. */
+  readonly stopped: boolean;
+  /**
+   * Fills `batch` from its start with what has arrived, up to its capacity, and returns how many packets that
+   * are. On an empty queue it waits as `irqTimeoutMs` says; it returns 0 after the timeout and when it is stopped.
+   * The packets belong to the caller, who sends or frees them.
+   */
+  receive(batch: Batch): number;
+  /** Waits for packets without blocking the isolate: `for await (const batch of rx)`. The batch is reused. */
+  [Symbol.asyncIterator](): AsyncIterator<Batch>;
+  /** The eventfd of the queue's interrupt, for a caller's own `poll()`. */
+  readonly irqFd: number;
+  /** Takes a pending interrupt: true when there was one. The queue's interrupt is then masked. */
+  checkIrq(): boolean;
+  /** Lets the next interrupt through. */
+  ackIrq(): void;
+  /** Makes the calling isolate the one that sleeps on the interrupt; whoever slept on it wakes and stops. */
+  rebindIrq(): void;
+}
+
+/** The transmit half of a queue pair. One isolate uses it at a time. */
+export interface TxQueue {
+  /** Number of the queue. */
+  readonly index: number;
+  /** Descriptors in the ring. */
+  readonly depth: number;
+  /** Live counters of the queue pair. */
+  readonly counters: QueueCounters;
+  /** Packets handed to the card and not yet reclaimed, in descriptors. */
+  readonly pending: number;
+  /**
+   * Hands packets to the card, in order, from the start of `batch`, and frees those that were sent before.
+   * Returns how many the ring had room for; these belong to the queue now, the others still to the caller.
+   */
+  send(batch: Batch): number;
+  /** Frees what the card has sent. `send()` does so by itself. Returns the number of descriptors freed. */
+  reclaim(): number;
+}
+
+/** A queue pair in this isolate. */
+export interface QueuePair {
+  /** Its receive half. */
+  readonly rx: RxQueue;
+  /** Its transmit half. */
+  readonly tx: TxQueue;
+}
+
+/** What another isolate needs to use a queue pair: structured-clonable. */
+export interface QueueDescription {
+  /** Which driver made it. */
+  readonly driver: string;
+  /** Number of the queue. */
+  readonly index: number;
+  /** How to reach the registers. */
+  readonly bus: BusDescription;
+  /** Memory of both descriptor rings. */
+  readonly rings: RingsDescription;
+  /** The pool that received packets come from. */
+  readonly pool: MempoolDescription;
+  /** Live counters. */
+  readonly counters: SharedArrayBuffer;
+  /** Stop word, owner, and ring positions: see `drivers/queue_control.ts`. */
+  readonly control: SharedArrayBuffer;
+  /** Eventfd of the receive interrupt. */
+  readonly irqFd: number;
+  /** Eventfd that wakes a sleeping receive for control. */
+  readonly wakeFd: number;
+  /** How the device was opened. */
+  readonly config: DeviceConfig;
+}
+
+/** Where a queue pair's rings lie. */
+export interface RingsDescription {
+  /** The shared memory. */
+  readonly buffer: SharedArrayBuffer;
+  /** First byte of the receive ring in `buffer`. */
+  readonly rxOffset: number;
+  /** First byte of the transmit ring in `buffer`. */
+  readonly txOffset: number;
+}
+
+/** The link's state. */
+export interface LinkState {
+  /** Whether frames can pass. */
+  readonly up: boolean;
+  /** Mbit/s; 0 while down. */
+  readonly speed: number;
+}
+
+/** What a card can do, and how it is set. */
+export interface DeviceFeatures {
+  /** Most queue pairs. */
+  readonly maxQueues: number;
+  /** Most queues that RSS spreads over; 0 for none. */
+  readonly rssQueues: number;
+  /** Entries of the redirection table; 0 for none. */
+  readonly retaSize: number;
+  /** Unicast addresses that the filter holds. */
+  readonly macFilters: number;
+  /** Largest frame with the Ethernet header, without the frame check sequence. */
+  readonly maxFrameSize: number;
+  /** Checks checksums of received packets. */
+  readonly rxChecksum: boolean;
+  /** Takes VLAN tags out of received frames. */
+  readonly vlanStrip: boolean;
+  /** Has an interrupt of its own for each queue. */
+  readonly queueInterrupts: boolean;
+}
+
+/**
+ * A network card, opened. All operations of Ixl by the design's names.
+ *
+ * @example
+ * ```ts
+ * import { Batch, openDevice } from "@ixl/deno";
+ *
+ * await using device = await openDevice({ address: "sim:loopback" });
+ * const { rx, tx } = device.queue(0);
+ * console.log(device.macAddress, device.linkSpeed, rx.depth, tx.depth);
+ * ```
+ */
+export interface Device extends AsyncDisposable {
+  /** How the user named it. */
+  readonly address: string;
+  /** Which driver: "ixgbe". */
+  readonly driver: string;
+  /** Which chip: "82599", "X540". */
+  readonly model: string;
+  /** PCI identity. */
+  readonly ids: PciIds;
+  /** How it was opened. */
+  readonly config: DeviceConfig;
+  /** What it can do. */
+  readonly features: DeviceFeatures;
+  /** Receive queues in use. */
+  readonly rxQueueCount: number;
+  /** Transmit queues in use. */
+  readonly txQueueCount: number;
+  /** Descriptors of each receive queue. */
+  readonly rxQueueDepth: number;
+  /** Descriptors of each transmit queue. */
+  readonly txQueueDepth: number;
+  /** Largest frame, with the 14-octet header, without the frame check sequence. */
+  readonly maxFrameSize: number;
+  /** The station address as `02:00:00:00:00:01`. */
+  readonly macAddress: string;
+  /** Link speed in Mbit/s, 0 while the link is down; reads the card. */
+  readonly linkSpeed: number;
+  /** True after `close()` began. */
+  readonly closed: boolean;
+
+  /** The queue pair for use in this isolate. */
+  queue(index: number): QueuePair;
+  /** The queue pair for use in another isolate. This isolate must not use it meanwhile. */
+  describeQueue(index: number): QueueDescription;
+
+  /** Changes the station address and its filter. Throws a TypeError for what is no unicast address. */
+  setMacAddress(mac: string): void;
+  /** Adds a unicast address to the filter. */
+  addMacFilter(mac: string): void;
+  /** Takes it out again. */
+  removeMacFilter(mac: string): void;
+  /** Receives frames for any address, or only those for the filters. */
+  setPromiscuous(enabled: boolean): void;
+  /** Receives all multicast frames, or none but those of the filters. */
+  setAllMulticast(enabled: boolean): void;
+  /** Changes the 40-byte Toeplitz key of a running device. */
+  setRssKey(key: Uint8Array): void;
+  /** Changes the redirection table of a running device: queue by hash, a length that divides its size. */
+  setRssTable(table: readonly number[]): void;
+
+  /** The link now. */
+  link(): LinkState;
+  /** Waits until the link is up. Throws a DeviceTimeoutError. */
+  waitForLink(timeoutMs: number): Promise<void>;
+  /** Each change of the link, from its interrupt, until the device closes. */
+  linkChanges(): AsyncIterable<LinkState>;
+
+  /** Adds what the card counted since the last call to `into` (default: zeros) and returns it. */
+  readStats(into?: DeviceStats): DeviceStats;
+  /** Forgets what was counted since the last call. */
+  resetStats(): void;
+
+  /** Adds packets to a queue's pool, while it runs. Resolves when its owner uses them. */
+  extendRxMempool(queue: number, entries: number): Promise<void>;
+  /** Takes packets away from a queue's pool, while it runs; memory returns to the system as they come free. */
+  shrinkRxMempool(queue: number, entries: number): Promise<void>;
+
+  /** The eventfd of a queue's receive interrupt, for waiting on with others. */
+  rxIrq(queue: number): number;
+  /** Checks, clears and masks a queue's receive interrupt: true when it had fired. */
+  checkRxIrq(queue: number): boolean;
+  /** Unmasks it. */
+  ackRxIrq(queue: number): void;
+  /** Moves it to the calling isolate. */
+  rebindRxIrq(queue: number): void;
+
+  /** Asks the user of a queue to stop and wakes it. */
+  stopQueue(index: number): void;
+  /** After a queue's user has stopped or died: stops its rings, takes every packet back, and starts them afresh. */
+  restartQueue(index: number): Promise<void>;
+  /** Stops the queues, DMA and bus mastering, then gives memory, eventfds and the device back. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,32 @@
+/**
+ * What a device can reach: the seam to an IOMMU.
+ *
+ * @module
+ */
+import type { DmaMemory } from "./memory.ts";
+
+/**
+ * One address space that all devices of the process share, so that a packet received on one card can be sent on
+ * another without a copy.
+ */
+export interface DmaDomain {
+  /**
+   * Sets I/O virtual addresses aside for the whole reservation and maps the committed part.
+   * The range never crosses a multiple of 4 GiB: the upper half of an address is the same for all its bytes.
+   */
+  attach(memory: DmaMemory): bigint;
+  /** Maps what was committed since the last call. */
+  grow(memory: DmaMemory): void;
+  /** Unmaps everything from `bytes` on: to be called before {@linkcode DmaMemory.decommit}. */
+  shrink(memory: DmaMemory, bytes: number): void;
+  /** Unmaps all of it and gives the addresses back: to be called before {@linkcode DmaMemory.free}. */
+  detach(memory: DmaMemory): void;
+}
+
+/** The mapping calls of one kind of IOMMU. */
+export interface IommuMap {
+  /** Lets devices reach `length` bytes of `memory` from `offset` on, at `iova`. */
+  map(memory: DmaMemory, offset: number, length: number, iova: bigint): void;
+  /** Takes a range back. */
+  unmap(iova: bigint, length: number): void;
+}

@@ -1,0 +1,78 @@
+/**
+ * The bookkeeping that every IOMMU needs, whichever calls it is programmed with.
+ *
+ * @module
+ */
+import { IxlError } from "../errors.ts";
+import type { DmaDomain, IommuMap } from "./domain.ts";
+import { type IovaAllocator } from "./iova.ts";
+import { type DmaMemory, HUGEPAGE_2M } from "./memory.ts";
+
+interface Attachment {
+  readonly iova: bigint;
+  mapped: number;
+}
+
+/** A {@linkcode DmaDomain} over an allocator of addresses and the calls that map them. */
+export class MappedDomain implements DmaDomain {
+  readonly #attached = new Map<DmaMemory, Attachment>();
+
+  /**
+   * @param iovas The addresses that may be used.
+   * @param iommu The calls that map them.
+   */
+  constructor(
+    readonly iovas: IovaAllocator,
+    readonly iommu: IommuMap,
+  ) {}
+
+  /** {@inheritDoc DmaDomain.attach} */
+  attach(memory: DmaMemory): bigint {
+    const alignment = Math.max(HUGEPAGE_2M, nextPowerOfTwo(memory.reserved));
+    const iova = this.iovas.allocate(memory.reserved, alignment);
+    this.#attached.set(memory, { iova, mapped: 0 });
+    try {
+      this.grow(memory);
+    } catch (error) {
+      this.detach(memory);
+      throw error;
+    }
+    return iova;
+  }
+
+  /** {@inheritDoc DmaDomain.grow} */
+  grow(memory: DmaMemory): void {
+    const entry = this.#entry(memory);
+    const length = memory.committed - entry.mapped;
+    if (length <= 0) return;
+    const { iova, mapped } = entry;
+    this.iommu.map(memory, mapped, length, iova + BigInt(mapped));
+    entry.mapped = memory.committed;
+  }
+
+  /** {@inheritDoc DmaDomain.shrink} */
+  shrink(memory: DmaMemory, bytes: number): void {
+    const entry = this.#entry(memory);
+    const keep = Math.ceil(bytes / memory.pageSize) * memory.pageSize;
+    if (keep >= entry.mapped) return;
+    this.iommu.unmap(entry.iova + BigInt(keep), entry.mapped - keep);
+    entry.mapped = keep;
+  }
+
+  /** {@inheritDoc DmaDomain.detach} */
+  detach(memory: DmaMemory): void {
+    this.shrink(memory, 0);
+    this.iovas.free(this.#entry(memory).iova);
+    this.#attached.delete(memory);
+  }
+
+  #entry(memory: DmaMemory): Attachment {
+    const entry = this.#attached.get(memory);
+    if (entry) return entry;
+    throw new IxlError("out-of-iova", "this memory is not attached");
+  }
+}
+
+function nextPowerOfTwo(value: number): number {
+  return 2 ** Math.ceil(Math.log2(value));
+}

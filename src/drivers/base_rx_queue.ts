@@ -1,0 +1,215 @@
+/**
+ * The half of a receive queue that is the same for every card: waiting, interrupts, and whose turn it is.
+ *
+ * @module
+ */
+import { Batch } from "../batch.ts";
+import type { DeviceConfig } from "../config.ts";
+import type { QueueDescription, RxQueue } from "../device_api.ts";
+import { DeviceTimeoutError } from "../errors.ts";
+import { AdaptiveSwitch } from "../irq/adaptive.ts";
+import { IrqLine, Sleeper, yieldCpu } from "../irq/line.ts";
+import { Mempool } from "../mempool.ts";
+import { QueueCounters, Slot } from "../stats.ts";
+import { QueueControl, Word } from "./queue_control.ts";
+
+/** Empty polls before the rest of the time slice goes to whoever else wants this core. */
+const EMPTY_POLLS_BEFORE_YIELD = 64;
+/** Receives between two looks at the clock; a power of two. */
+const RECEIVES_PER_CLOCK = 256;
+/** Longest uninterrupted sleep: bounds the harm of a wake-up that another sleeper took, and of a lost interrupt. */
+const SLEEP_SLICE_MS = 100;
+const HANDOVER_TIMEOUT_MS = 2000;
+/** `irqTimeoutMs` that leaves the waiting to the caller. */
+const CALLER_WAITS = -1;
+
+/** What a driver completes with {@linkcode pollRing} and {@linkcode unmaskIrq}. */
+export abstract class BaseRxQueue implements RxQueue {
+  readonly index: number;
+  readonly depth: number;
+  readonly pool: Mempool;
+  readonly counters: QueueCounters;
+  readonly irqFd: number;
+  /** Ring positions and handles, shared with the next user of the queue. */
+  protected readonly control: QueueControl;
+  readonly #config: DeviceConfig;
+  readonly #irq: IrqLine;
+  readonly #wake: IrqLine;
+  readonly #sleeper: Sleeper;
+  readonly #adaptive: AdaptiveSwitch;
+  readonly #mayWait: boolean;
+  readonly #token: number;
+  #receives = 0;
+  #emptyPolls = 0;
+
+  /** @param description What the device said of the queue. */
+  constructor(description: QueueDescription) {
+    const { config } = description;
+    this.index = description.index;
+    this.depth = config.rxDepth;
+    this.pool = Mempool.attach(description.pool);
+    this.counters = new QueueCounters(description.counters);
+    this.control = new QueueControl(
+      description.control,
+      config.rxDepth,
+      config.txDepth,
+    );
+    this.irqFd = description.irqFd;
+    this.#config = config;
+    this.#irq = new IrqLine(description.irqFd);
+    this.#wake = new IrqLine(description.wakeFd);
+    this.#sleeper = new Sleeper([this.#irq, this.#wake]);
+    this.#adaptive = new AdaptiveSwitch(
+      config.adaptive,
+      config.interruptIntervalUs,
+      performance.now(),
+    );
+    this.#mayWait = config.irqTimeoutMs > 0 ||
+      config.irqTimeoutMs < CALLER_WAITS;
+    this.counters.values[Slot.polling] = config.irqTimeoutMs === 0 ? 1 : 0;
+    this.#token = Atomics.add(this.control.words, Word.LastToken, 1) + 1;
+  }
+
+  /** Takes what has arrived into `batch` from index 0 on, refills the ring, and returns the number of packets. */
+  protected abstract pollRing(batch: Batch): number;
+  /** Lets the card raise this queue's interrupt. A cause that came while it was masked must fire now. */
+  protected abstract unmaskIrq(): void;
+
+  get polling(): boolean {
+    return this.#config.irqTimeoutMs === 0 || this.#adaptive.polling;
+  }
+
+  get stopped(): boolean {
+    const { words } = this.control;
+    return words[Word.Stop] !== 0 ||
+      (words[Word.Wanted] !== 0 && words[Word.Wanted] !== this.#token);
+  }
+
+  receive(batch: Batch): number {
+    if (!this.#mine()) return 0;
+    this.pool.sync();
+    let count = this.pollRing(batch);
+    if (count > 0) {
+      this.#emptyPolls = 0;
+      this.#adaptive.frames += count;
+    } else if (this.#mayWait && !this.#adaptive.polling) {
+      count = this.#sleepAndReceive(batch);
+    } else if (++this.#emptyPolls >= EMPTY_POLLS_BEFORE_YIELD) {
+      yieldCpu();
+    }
+    batch.length = count;
+    if (this.polling) this.counters.values[Slot.polls]++;
+    if ((++this.#receives & (RECEIVES_PER_CLOCK - 1)) === 0) this.#decide();
+    return count;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncIterator<Batch> {
+    const batch = new Batch(64);
+    while (this.#mine()) {
+      this.pool.sync();
+      const count = this.pollRing(batch);
+      batch.length = count;
+      if (count > 0) {
+        yield batch;
+        // A macrotask now and then, or a busy queue would starve timers and signals.
+        if ((++this.#receives & 15) === 0) await nextMacrotask();
+        continue;
+      }
+      this.ackIrq();
+      await this.#sleeper.sleepAsync(SLEEP_SLICE_MS);
+      this.#takeWakeups();
+    }
+  }
+
+  checkIrq(): boolean {
+    return this.#irq.clear();
+  }
+
+  ackIrq(): void {
+    this.unmaskIrq();
+  }
+
+  rebindIrq(): void {
+    const { words } = this.control;
+    if (Atomics.load(words, Word.Owner) === this.#token) return;
+    Atomics.store(words, Word.Wanted, this.#token);
+    const until = performance.now() + HANDOVER_TIMEOUT_MS;
+    for (;;) {
+      const owner = Atomics.load(words, Word.Owner);
+      if (owner === 0) break;
+      if (performance.now() > until) {
+        Atomics.store(words, Word.Wanted, owner);
+        throw new DeviceTimeoutError(
+          `release of queue ${this.index} by the isolate that receives on it`,
+          HANDOVER_TIMEOUT_MS,
+        );
+      }
+      this.#wake.raise();
+      Atomics.wait(words, Word.Owner, owner, 10);
+    }
+    Atomics.store(words, Word.Owner, this.#token);
+    Atomics.store(words, Word.Wanted, 0);
+  }
+
+  /** True when this object may touch the ring; claims it when nobody else has, and leaves it when asked to. */
+  #mine(): boolean {
+    const { words } = this.control;
+    if (words[Word.Stop] !== 0) return false;
+    const owner = words[Word.Owner];
+    if (words[Word.Wanted] === 0 && owner === this.#token) return true;
+    return this.#settleOwner();
+  }
+
+  #settleOwner(): boolean {
+    const { words } = this.control;
+    const wanted = Atomics.load(words, Word.Wanted);
+    if (wanted !== 0 && wanted !== this.#token) {
+      const left = Atomics.compareExchange(words, Word.Owner, this.#token, 0);
+      if (left === this.#token) Atomics.notify(words, Word.Owner);
+      return false;
+    }
+    const owner = Atomics.compareExchange(words, Word.Owner, 0, this.#token);
+    return owner === 0 || owner === this.#token;
+  }
+
+  #sleepAndReceive(batch: Batch): number {
+    const { irqTimeoutMs } = this.#config;
+    const until = irqTimeoutMs < 0
+      ? Infinity
+      : performance.now() + irqTimeoutMs;
+    for (;;) {
+      this.#decide();
+      this.unmaskIrq();
+      const left = until - performance.now();
+      if (left <= 0) return 0;
+      this.#sleeper.sleep(Math.min(left, SLEEP_SLICE_MS));
+      this.#takeWakeups();
+      if (!this.#mine()) return 0;
+      this.pool.sync();
+      const count = this.pollRing(batch);
+      if (count > 0) {
+        this.#adaptive.frames += count;
+        return count;
+      }
+    }
+  }
+
+  #takeWakeups(): void {
+    if (this.#sleeper.raised(0) && this.#irq.clear()) {
+      this.counters.values[Slot.irqs]++;
+    }
+    if (this.#sleeper.raised(1)) this.#wake.clear();
+  }
+
+  #decide(): void {
+    if (this.#config.irqTimeoutMs === 0) return;
+    if (!this.#adaptive.decide(performance.now())) return;
+    const { values } = this.counters;
+    values[Slot.modeSwitches]++;
+    values[Slot.polling] = this.#adaptive.polling ? 1 : 0;
+  }
+}
+
+function nextMacrotask(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}

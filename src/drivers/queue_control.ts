@@ -1,0 +1,59 @@
+/**
+ * What the isolates that take turns on a queue pair share besides the rings themselves.
+ *
+ * @module
+ */
+
+/** Words of the control block, one Int32 each. */
+export const Word = {
+  /** Not 0: whoever uses the queue shall stop. */
+  Stop: 0,
+  /** Token of the queue object that may receive; 0 when nobody has it. */
+  Owner: 1,
+  /** Token of the queue object that wants to. */
+  Wanted: 2,
+  /** The last token given out. */
+  LastToken: 3,
+  /** Next receive descriptor to look at. */
+  RxNext: 4,
+  /** Receive descriptors before `RxNext` that wait for a buffer. */
+  RxHoles: 5,
+  /** Next transmit descriptor to fill. */
+  TxNext: 6,
+  /** Oldest transmit descriptor that is not reclaimed. */
+  TxClean: 7,
+  /** For the driver. */
+  Scratch: 8,
+} as const;
+
+const WORDS = 16;
+
+/** Views of a queue pair's control block. */
+export class QueueControl {
+  /** The words, indexed by {@linkcode Word}. */
+  readonly words: Int32Array;
+  /** Handle of the packet in each receive descriptor, 0 for none. */
+  readonly rxSlots: Uint32Array;
+  /** Handle of the packet in each transmit descriptor, 0 for none. */
+  readonly txSlots: Uint32Array;
+
+  /**
+   * @param buffer Memory that {@linkcode QueueControl.allocate} made.
+   * @param rxDepth Descriptors of the receive ring.
+   * @param txDepth Descriptors of the transmit ring.
+   */
+  constructor(
+    readonly buffer: SharedArrayBuffer,
+    rxDepth: number,
+    txDepth: number,
+  ) {
+    this.words = new Int32Array(buffer, 0, WORDS);
+    this.rxSlots = new Uint32Array(buffer, WORDS * 4, rxDepth);
+    this.txSlots = new Uint32Array(buffer, (WORDS + rxDepth) * 4, txDepth);
+  }
+
+  /** Zeroed memory for one queue pair. */
+  static allocate(rxDepth: number, txDepth: number): SharedArrayBuffer {
+    return new SharedArrayBuffer((WORDS + rxDepth + txDepth) * 4);
+  }
+}

@@ -1,0 +1,152 @@
+/**
+ * One small hierarchy of errors. Each carries a stable `code` for programs and, in its message, what to
+ * do about it for people.
+ *
+ * @module
+ */
+
+/** What went wrong, as a stable string that programs may switch on. */
+export type IxlErrorCode =
+  | "bad-config"
+  | "not-supported"
+  | "unsupported-platform"
+  | "permission"
+  | "no-hugepages"
+  | "out-of-memory"
+  | "out-of-iova"
+  | "device-not-found"
+  | "device-busy"
+  | "device-timeout"
+  | "device-gone"
+  | "device-fault"
+  | "pool-misuse"
+  | "worker-failed"
+  | "system";
+
+/**
+ * Base of every error that this library throws on purpose.
+ *
+ * @example
+ * ```ts
+ * import { IxlError } from "@ixl/deno";
+ * const error = new IxlError("device-busy", "0000:01:00.0 is in use: run `ixl unbind` first");
+ * console.log(error.code);
+ * ```
+ */
+export class IxlError extends Error {
+  override readonly name: string = "IxlError";
+
+  /**
+   * @param code Stable identifier of the failure.
+   * @param message What failed and what to do about it.
+   * @param options The underlying cause, if there is one.
+   */
+  constructor(
+    readonly code: IxlErrorCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** A value in a configuration is outside what the device or the library can do. */
+export class ConfigError extends IxlError {
+  override readonly name = "ConfigError";
+
+  /**
+   * @param field The name of the wrong field.
+   * @param message What is allowed.
+   */
+  constructor(readonly field: string, message: string) {
+    super("bad-config", `${field}: ${message}`);
+  }
+}
+
+/** The chip, or the bus that it sits on, cannot do what was asked. */
+export class NotSupportedError extends IxlError {
+  override readonly name = "NotSupportedError";
+
+  /** @param message What cannot be done, and on which chip. */
+  constructor(message: string) {
+    super("not-supported", message);
+  }
+}
+
+/** A bit that the datasheet promises did not change in time. */
+export class DeviceTimeoutError extends IxlError {
+  override readonly name = "DeviceTimeoutError";
+
+  /**
+   * @param what The register and bit that was waited for.
+   * @param milliseconds How long the wait lasted.
+   */
+  constructor(readonly what: string, readonly milliseconds: number) {
+    super(
+      "device-timeout",
+      `${what} did not happen within ${milliseconds} ms: the device is hung, gone, or not the chip it says it is`,
+    );
+  }
+}
+
+/** The device wrote something that cannot be true, or went away. */
+export class DeviceFaultError extends IxlError {
+  override readonly name = "DeviceFaultError";
+
+  /** @param message What the device did. */
+  constructor(message: string) {
+    super("device-fault", message);
+  }
+}
+
+/** A packet handle was used in a way that would corrupt memory. */
+export class PoolError extends IxlError {
+  override readonly name = "PoolError";
+
+  /** @param message Which handle, which pool, and what was wrong with the use. */
+  constructor(message: string) {
+    super("pool-misuse", message);
+  }
+}
+
+/** A call of the operating system failed. */
+export class SystemError extends IxlError {
+  override readonly name = "SystemError";
+
+  /**
+   * @param call The name of the call.
+   * @param errno The positive errno value.
+   * @param hint What to do about it.
+   */
+  constructor(readonly call: string, readonly errno: number, hint?: string) {
+    super(
+      errno === 1 || errno === 13 ? "permission" : "system",
+      `${call} failed with ${errnoName(errno)}${hint ? `: ${hint}` : ""}`,
+    );
+  }
+}
+
+const ERRNO_NAMES: Record<number, string> = {
+  1: "EPERM (operation not permitted)",
+  2: "ENOENT (no such file)",
+  4: "EINTR (interrupted)",
+  5: "EIO (input/output error)",
+  6: "ENXIO (no such device)",
+  9: "EBADF (bad file descriptor)",
+  11: "EAGAIN (try again)",
+  12: "ENOMEM (out of memory)",
+  13: "EACCES (permission denied)",
+  14: "EFAULT (bad address)",
+  16: "EBUSY (device or resource busy)",
+  17: "EEXIST (exists)",
+  19: "ENODEV (no such device)",
+  22: "EINVAL (invalid argument)",
+  24: "EMFILE (too many open files)",
+  28: "ENOSPC (no space)",
+  38: "ENOSYS (not implemented by this kernel)",
+  77: "EBADFD (file descriptor in bad state)",
+};
+
+function errnoName(errno: number): string {
+  return ERRNO_NAMES[errno] ?? `errno ${errno}`;
+}

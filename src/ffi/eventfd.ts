@@ -1,0 +1,101 @@
+/**
+ * Eventfds and sleeping on them.
+ *
+ * @module
+ */
+import { SystemError } from "../errors.ts";
+import { check, closeFd, errno, libc } from "./libc.ts";
+
+const EFD_CLOEXEC = 0x80000;
+const EFD_NONBLOCK = 0x800;
+const POLLIN = 1;
+const EINTR = 4;
+const ONE = new BigUint64Array([1n]);
+
+/**
+ * A counter in the kernel that threads and devices signal and sleep on. The number is valid in every isolate
+ * of the process; exactly one of them, the creator, closes it.
+ */
+export class EventFd {
+  readonly #count = new BigUint64Array(1);
+
+  /** @param fd An open eventfd. */
+  constructor(readonly fd: number) {}
+
+  /** Creates a non-blocking eventfd that child processes do not inherit. */
+  static create(): EventFd {
+    return new EventFd(
+      check(
+        "eventfd",
+        libc().eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+        "raise the limit of open files (ulimit -n)",
+      ),
+    );
+  }
+
+  /** Wakes whoever sleeps on it. */
+  signal(): void {
+    libc().write(this.fd, ONE, 8n);
+  }
+
+  /** Takes what was signalled: true when there was something. */
+  clear(): boolean {
+    return libc().read(this.fd, this.#count, 8n) === 8n;
+  }
+
+  /** Closes the descriptor. */
+  close(): void {
+    closeFd(this.fd);
+  }
+}
+
+/** A fixed set of file descriptors to wait on for input. */
+export class PollSet {
+  readonly #entries: Int32Array<ArrayBuffer>;
+
+  /** @param fds The descriptors; negative ones are ignored by the kernel. */
+  constructor(fds: readonly number[]) {
+    this.#entries = new Int32Array(fds.length * 2);
+    fds.forEach((fd, i) => {
+      this.#entries[2 * i] = fd;
+      this.#entries[2 * i + 1] = POLLIN;
+    });
+  }
+
+  /** Sleeps until one is readable or `timeoutMs` is over (negative: without limit). Returns how many are ready. */
+  wait(timeoutMs: number): number {
+    const ready = libc().poll(
+      this.#entries,
+      BigInt(this.#entries.length / 2),
+      clampTimeout(timeoutMs),
+    );
+    if (ready >= 0) return ready;
+    return interrupted(errno());
+  }
+
+  /** Like {@linkcode wait} on a thread of its own, leaving the event loop free. */
+  async waitAsync(timeoutMs: number): Promise<number> {
+    const ready = await libc().pollAsync(
+      this.#entries,
+      BigInt(this.#entries.length / 2),
+      clampTimeout(timeoutMs),
+    );
+    // errno belongs to the pool's thread and cannot be read here: an interrupted wait looks like a timeout.
+    return Math.max(ready, 0);
+  }
+
+  /** After a wait: whether the descriptor at `index` was readable. */
+  ready(index: number): boolean {
+    return (this.#entries[2 * index + 1] >>> 16) !== 0;
+  }
+}
+
+/** A signal handler ran meanwhile: nothing is ready, and the caller's loop decides whether to wait again. */
+function interrupted(code: number): 0 {
+  if (code === EINTR) return 0;
+  throw new SystemError("poll", code);
+}
+
+function clampTimeout(milliseconds: number): number {
+  return Math.min(Math.ceil(milliseconds), 0x7fffffff);
+}

@@ -1,0 +1,61 @@
+/**
+ * The switch between interrupts and polling.
+ *
+ * @module
+ */
+import type { AdaptiveConfig } from "../config.ts";
+
+/**
+ * Decides, window by window, whether a queue should sleep on its interrupt or poll.
+ *
+ * The rate it looks at is the one that interrupts have, or would have if the queue did not poll: one for each frame,
+ * but never more than the card's interrupt interval lets through. Two thresholds with a gap between them keep it
+ * from flapping.
+ *
+ * @example
+ * ```ts
+ * import { assert } from "@std/assert";
+ * import { AdaptiveSwitch } from "./adaptive.ts";
+ *
+ * const config = { pollAbove: 20_000, sleepBelow: 8_000, windowMs: 50 };
+ * const adaptive = new AdaptiveSwitch(config, 10, 0);
+ * adaptive.frames = 5_000;
+ * assert(adaptive.decide(100)); // 50,000 a second
+ * assert(adaptive.polling);
+ * ```
+ */
+export class AdaptiveSwitch {
+  /** True while the queue should poll. */
+  polling = false;
+  /** Frames received in this window: the queue adds to it. */
+  frames = 0;
+  readonly #config: AdaptiveConfig;
+  /** Most interrupts in a millisecond. */
+  readonly #mostPerMs: number;
+  #windowStart: number;
+
+  /**
+   * @param config The thresholds.
+   * @param intervalUs The card's least time between two interrupts, in microseconds; 0 for no limit.
+   * @param now The time in milliseconds, from any origin.
+   */
+  constructor(config: AdaptiveConfig, intervalUs: number, now: number) {
+    this.#config = config;
+    this.#mostPerMs = intervalUs > 0 ? 1000 / intervalUs : Infinity;
+    this.#windowStart = now;
+  }
+
+  /** Closes the window when it is over; true when the mode changed. */
+  decide(now: number): boolean {
+    const elapsed = now - this.#windowStart;
+    const { pollAbove, sleepBelow, windowMs } = this.#config;
+    if (elapsed < windowMs) return false;
+    const rate = 1000 * Math.min(this.frames / elapsed, this.#mostPerMs);
+    this.#windowStart = now;
+    this.frames = 0;
+    const polling = this.polling ? rate >= sleepBelow : rate > pollAbove;
+    if (polling === this.polling) return false;
+    this.polling = polling;
+    return true;
+  }
+}

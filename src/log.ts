@@ -1,0 +1,36 @@
+/**
+ * Logging: silent but for warnings. `IXL_LOG=debug` shows the bring-up step by step on standard error.
+ *
+ * @module
+ */
+
+const LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
+
+/** How much is said: everything from this level up. */
+export type LogLevel = typeof LEVELS[number];
+
+/** Reads an environment variable; undefined too when the permission is missing. */
+export function readEnv(name: string): string | undefined {
+  const { state } = Deno.permissions.querySync({ name: "env", variable: name });
+  return state === "granted" ? Deno.env.get(name) : undefined;
+}
+
+function configuredLevel(): LogLevel {
+  const wanted = readEnv("IXL_LOG")?.toLowerCase();
+  return LEVELS.find((level) => level === wanted) ?? "warn";
+}
+
+const threshold: number = LEVELS.indexOf(configuredLevel());
+
+/** Writes one line to standard error when `level` is enabled; `subject` is a device address or a subsystem. */
+export function log(
+  level: Exclude<LogLevel, "silent">,
+  subject: string,
+  message: string,
+): void {
+  if (LEVELS.indexOf(level) < threshold) return;
+  console.error(`ixl ${level.padEnd(5)} ${subject}: ${message}`);
+}
+
+/** True when {@linkcode log} at "debug" prints: for messages that are expensive to make. */
+export const debugLogging: boolean = threshold === 0;

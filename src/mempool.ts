@@ -1,0 +1,632 @@
+/**
+ * Packet memory: fixed-size entries in one {@linkcode DmaMemory}, addressed by integer handles.
+ *
+ * @module
+ */
+import { type DmaDomain } from "./dma/domain.ts";
+import { DmaMemory, type DmaMemoryOptions } from "./dma/memory.ts";
+import { ConfigError, IxlError, PoolError } from "./errors.ts";
+import { readEnv } from "./log.ts";
+import { SpscRing } from "./spsc_ring.ts";
+
+/** A packet: the pool's id above {@linkcode INDEX_BITS} bits of entry index. Never 0, always below 2³⁰. */
+export type Handle = number;
+
+/** Bits of a handle that number the entry. */
+export const INDEX_BITS = 20;
+/** Masks a handle down to the index of its entry. */
+export const INDEX_MASK: number = (1 << INDEX_BITS) - 1;
+const MAX_POOL_ID = 1023;
+
+/** Bytes of an entry of size 0: a full Ethernet frame, and a whole number of KiB for the receive unit. */
+export const DEFAULT_ENTRY_SIZE = 2048;
+const GUARD_BYTES = 64;
+const GUARD = 0xa5;
+const POISON = 0xde;
+
+/** Words of the shared header, one Int32 each. */
+const FREE_COUNT = 0;
+/** Entries below this index may be allocated. Written by the owner. */
+const LIMIT = 1;
+/** What the limit shall become. Written by whoever resizes, after memory is there. */
+const TARGET = 2;
+/** One above the highest entry that is still out: memory above it may go. Written by the owner. */
+const NEEDED = 3;
+/** How often an allocation found nothing. */
+const EXHAUSTED = 4;
+/** Entries whose memory is mapped: what a resize in progress has reached. Written by the allocating side. */
+const MAPPED = 5;
+const HEADER_WORDS = 16;
+
+/** Per-entry state above the limit (`parked`) and, in debug mode, everywhere. */
+const AT_HOME = 1;
+const OUT = 0;
+
+/** How a pool is made. */
+export interface MempoolOptions {
+  /** Entries to begin with. */
+  readonly entries: number;
+  /** Most entries that `extend()` may reach; address space only. Default: 8 times `entries`. */
+  readonly maxEntries?: number;
+  /** Bytes of an entry, a multiple of 64 from 256 on; 0 fits a packet buffer of 2048 bytes. */
+  readonly entrySize?: number;
+  /** Catch double free, use after free, foreign handles and writes past the entry. Default: `IXL_DEBUG=1`. */
+  readonly debug?: boolean;
+  /** Where the memory comes from. */
+  readonly memory?: Omit<DmaMemoryOptions, "bytes" | "reserve">;
+}
+
+/** What another isolate needs to use a pool: structured-clonable. */
+export interface MempoolDescription {
+  /** Pool number, unique in the process. */
+  readonly id: number;
+  /** The shared bytes. */
+  readonly buffer: SharedArrayBuffer;
+  /** Where entry 0 begins in `buffer`. */
+  readonly byteOffset: number;
+  /** I/O virtual address of entry 0. */
+  readonly iova: bigint;
+  /** Usable bytes of an entry. */
+  readonly entrySize: number;
+  /** Bytes from one entry to the next. */
+  readonly stride: number;
+  /** Most entries. */
+  readonly maxEntries: number;
+  /** The shared header, free stack and metadata. */
+  readonly control: SharedArrayBuffer;
+  /** Whether misuse is caught. */
+  readonly debug: boolean;
+  /** A ring that carries freed handles to the owner, for an isolate that does not own the pool. */
+  readonly home?: SharedArrayBuffer;
+}
+
+/** Asks whoever owns the memory to make a pool's first `entries` entries usable; returns when they are. */
+export type GrowMemory = (pool: Mempool, entries: number) => void;
+
+const poolsById: (Mempool | undefined)[] = [];
+let lastId = 0;
+
+/**
+ * A pool of packet buffers. One isolate owns it at a time, hence there are no locks; other isolates get handles
+ * through a {@linkcode Handover} and their frees travel home by themselves.
+ *
+ * A packet is a handle. Its bytes start at `offset(handle)` of `u8`; what else is known of it stands in typed
+ * arrays at `index(handle)`: {@linkcode lengths}, {@linkcode flags} and so on.
+ *
+ * @example
+ * ```ts
+ * import { Mempool } from "@ixl/deno";
+ *
+ * const pool = Mempool.create({ entries: 64, memory: { backing: "plain" } });
+ * const handle = pool.allocate();
+ * pool.u8[pool.offset(handle)] = 0xff;
+ * pool.free(handle);
+ * pool.destroy();
+ * ```
+ */
+export class Mempool {
+  /** All entries' bytes, one after the other, `stride` apart. */
+  readonly u8: Uint8Array;
+  /** Bytes of this segment, by entry index. */
+  readonly lengths: Uint32Array;
+  /** What the device said of the packet ({@linkcode PacketFlag}), by entry index. */
+  readonly flags: Uint32Array;
+  /** VLAN tag control information, by entry index; meaningful with `PacketFlag.VlanStripped`. */
+  readonly vlanTags: Uint16Array;
+  /** RSS hash, by entry index; meaningful with `PacketFlag.RssHash`. */
+  readonly rssHashes: Uint32Array;
+  /** Handle of the packet's next segment, 0 on the last, by entry index. */
+  readonly nextSegments: Uint32Array;
+  /** What the device is asked to do on sending, by entry index; 0 for nothing. */
+  readonly offloads: Uint32Array;
+  /** For drivers: the LIFO of free handles; its length is `header[0]`. */
+  readonly freeStack: Uint32Array;
+  /** For drivers: the shared header; word 0 counts the free stack. */
+  readonly header: Int32Array;
+  /** For drivers: low half of entry 0's I/O virtual address. */
+  readonly iovaLow: number;
+  /** For drivers: high half, the same for every entry. */
+  readonly iovaHigh: number;
+  /** Bytes from one entry to the next. */
+  readonly stride: number;
+  /** Usable bytes of an entry. */
+  readonly entrySize: number;
+  /** Pool number, unique in the process. */
+  readonly id: number;
+  /** Whether misuse is caught. */
+  readonly debug: boolean;
+  readonly #parked: Uint8Array;
+  readonly #state: Uint8Array;
+  readonly #home: SpscRing | undefined;
+  readonly #returns: SpscRing[] = [];
+  readonly #returned = new Uint32Array(256);
+  #memory: { bytes: DmaMemory; domain: DmaDomain | undefined } | undefined;
+  #grow: GrowMemory;
+
+  private constructor(
+    readonly description: MempoolDescription,
+    grow: GrowMemory,
+    readonly maxEntries: number = description.maxEntries,
+  ) {
+    this.id = description.id;
+    this.debug = description.debug;
+    this.stride = description.stride;
+    this.entrySize = description.entrySize;
+    this.u8 = new Uint8Array(
+      description.buffer,
+      description.byteOffset,
+      maxEntries * this.stride,
+    );
+    this.iovaLow = Number(description.iova & 0xffffffffn);
+    this.iovaHigh = Number(description.iova >> 32n);
+    const control = new Carver(description.control);
+    this.header = control.take(Int32Array, HEADER_WORDS);
+    this.freeStack = control.take(Uint32Array, maxEntries);
+    this.lengths = control.take(Uint32Array, maxEntries);
+    this.flags = control.take(Uint32Array, maxEntries);
+    this.rssHashes = control.take(Uint32Array, maxEntries);
+    this.nextSegments = control.take(Uint32Array, maxEntries);
+    this.offloads = control.take(Uint32Array, maxEntries);
+    this.vlanTags = control.take(Uint16Array, maxEntries);
+    this.#parked = control.take(Uint8Array, maxEntries);
+    this.#state = control.take(Uint8Array, maxEntries);
+    this.#home = description.home && new SpscRing(description.home);
+    this.#grow = grow;
+    poolsById[this.id] = this;
+  }
+
+  /**
+   * Makes a pool owned by the calling isolate.
+   * @param domain Where devices shall reach it; without one it is ordinary memory.
+   * @throws {ConfigError} when a size is out of range.
+   */
+  static create(options: MempoolOptions, domain?: DmaDomain): Mempool {
+    const sizes = checkedSizes(options);
+    const bytes = DmaMemory.allocate({
+      label: "ixl-mempool",
+      ...options.memory,
+      bytes: sizes.entries * sizes.stride,
+      reserve: sizes.maxEntries * sizes.stride,
+    });
+    try {
+      const { entries, ...rest } = sizes;
+      const pool = new Mempool({
+        ...rest,
+        id: takeId(),
+        buffer: bytes.buffer,
+        byteOffset: bytes.byteOffset,
+        iova: domain?.attach(bytes) ?? 0n,
+        control: new SharedArrayBuffer(controlBytes(sizes.maxEntries)),
+      }, commitMemory);
+      pool.#memory = { bytes, domain };
+      pool.header[MAPPED] = entries;
+      pool.#parked.fill(AT_HOME);
+      pool.resize(entries);
+      pool.sync();
+      return pool;
+    } catch (error) {
+      domain?.detach(bytes);
+      bytes.free();
+      throw error;
+    }
+  }
+
+  /**
+   * Makes a pool of another isolate usable in this one: as its new owner, or, when the description has a `home`
+   * ring, as a guest whose frees travel home.
+   */
+  static attach(
+    description: MempoolDescription,
+    grow: GrowMemory = refuseToGrow,
+  ): Mempool {
+    return poolsById[description.id] ?? new Mempool(description, grow);
+  }
+
+  /** The pool of a handle. Throws when this isolate does not know it. */
+  static of(handle: Handle): Mempool {
+    const pool = poolsById[handle >>> INDEX_BITS];
+    if (pool !== undefined) return pool;
+    throw new PoolError(
+      `handle 0x${
+        handle.toString(16)
+      } belongs to no pool that this isolate knows`,
+    );
+  }
+
+  /** Frees every segment of a packet, whichever pools they come from. */
+  static freeChain(handle: Handle): void {
+    let segment = handle;
+    while (segment !== 0) {
+      const pool = Mempool.of(segment);
+      const next = pool.nextSegments[segment & INDEX_MASK];
+      pool.free(segment);
+      segment = next;
+    }
+  }
+
+  /** Entries that may be in use now. */
+  get capacity(): number {
+    return this.header[LIMIT];
+  }
+
+  /** Entries that can be allocated now. */
+  get available(): number {
+    return this.header[FREE_COUNT];
+  }
+
+  /** Entries that are out: in rings, in batches, with other workers. */
+  get inUse(): number {
+    return this.header[LIMIT] - this.header[FREE_COUNT];
+  }
+
+  /** How often an allocation found the pool empty. */
+  get exhausted(): number {
+    return this.header[EXHAUSTED];
+  }
+
+  /** Bytes of memory behind the pool, where this isolate made it; else 0. */
+  get committedBytes(): number {
+    return this.#memory?.bytes.committed ?? 0;
+  }
+
+  /** Where a packet's bytes begin in {@linkcode u8}. */
+  offset(handle: Handle): number {
+    if (this.debug) this.#assertOut(handle, "used");
+    return (handle & INDEX_MASK) * this.stride;
+  }
+
+  /** Takes one entry; 0 when there is none, which is counted. */
+  allocate(): Handle {
+    const { header } = this;
+    const count = header[FREE_COUNT];
+    if (count === 0) return this.#allocateSlowly();
+    header[FREE_COUNT] = count - 1;
+    const handle = this.freeStack[count - 1];
+    const index = handle & INDEX_MASK;
+    this.nextSegments[index] = 0;
+    this.offloads[index] = 0;
+    this.flags[index] = 0;
+    if (this.debug) this.#state[index] = OUT;
+    return handle;
+  }
+
+  #allocateSlowly(): Handle {
+    this.#drainReturns();
+    if (this.header[FREE_COUNT] > 0) return this.allocate();
+    this.header[EXHAUSTED]++;
+    return 0;
+  }
+
+  /** For drivers: counts an allocation that found nothing. */
+  countExhausted(): void {
+    this.header[EXHAUSTED]++;
+  }
+
+  /** Gives one entry back: to the free stack in the owner, on its way home elsewhere. */
+  free(handle: Handle): void {
+    const index = handle & INDEX_MASK;
+    if (this.debug) this.#assertFreeable(handle);
+    if (this.#home !== undefined) return this.#sendHome(handle);
+    const { header } = this;
+    if (index >= header[LIMIT]) return this.#park(index);
+    this.freeStack[header[FREE_COUNT]++] = handle;
+  }
+
+  /** Adds `count` entries. Throws a ConfigError above {@linkcode maxEntries}. */
+  extend(count: number): void {
+    assertCount(count);
+    this.resize(this.header[TARGET] + count);
+    this.sync();
+  }
+
+  /**
+   * Takes `count` entries away. Free ones go at once, the others when they are freed; memory returns to the
+   * system by whole pages as soon as nothing on them is in use.
+   */
+  shrink(count: number): void {
+    assertCount(count);
+    this.resize(this.header[TARGET] - count);
+    this.sync();
+    this.releaseMemory();
+  }
+
+  /**
+   * Sets the wanted number of entries and makes sure there is memory for them. The owner follows with its next
+   * {@linkcode sync}, which every receive does.
+   */
+  resize(entries: number): void {
+    if (entries < 1 || entries > this.maxEntries) {
+      throw new ConfigError(
+        "entries",
+        `a pool of ${entries} entries is not within 1 to ${this.maxEntries} (maxEntries)`,
+      );
+    }
+    this.#grow(this, entries);
+    Atomics.store(this.header, TARGET, entries);
+  }
+
+  /** True when the owner has followed the last {@linkcode resize}. */
+  get settled(): boolean {
+    return Atomics.load(this.header, LIMIT) ===
+      Atomics.load(this.header, TARGET);
+  }
+
+  /** In the owner: takes back what guests freed, and follows a resize. Cheap when there is nothing to do. */
+  sync(): void {
+    if (this.#returns.length > 0) this.#drainReturns();
+    if (this.header[TARGET] !== this.header[LIMIT]) this.#follow();
+  }
+
+  /** Gives memory that no entry needs any more back to the system. Only where the pool was made. */
+  releaseMemory(): void {
+    if (!this.#memory) return;
+    const { bytes, domain } = this.#memory;
+    const entries = Math.max(
+      Atomics.load(this.header, TARGET),
+      Atomics.load(this.header, NEEDED),
+    );
+    const keep = entries * this.stride;
+    if (keep + bytes.pageSize > bytes.committed) return;
+    domain?.shrink(bytes, keep);
+    bytes.decommit(keep);
+    this.header[MAPPED] = entries;
+  }
+
+  /** The description for a guest: its frees reach the owner through a ring of their own. */
+  lend(): MempoolDescription {
+    const home = SpscRing.allocate(this.maxEntries);
+    this.#returns.push(new SpscRing(home));
+    return { ...this.description, home };
+  }
+
+  /**
+   * Takes every entry back by force, after all who could hold one have stopped: rings, workers and guests.
+   * Used when a worker died.
+   */
+  reclaimAll(): void {
+    const { header } = this;
+    this.#returns.length = 0;
+    header[FREE_COUNT] = 0;
+    this.#parked.fill(AT_HOME);
+    this.#state.fill(AT_HOME);
+    header[LIMIT] = 0;
+    this.#follow();
+  }
+
+  /** Unmaps and frees the memory: once no device and no worker uses it. */
+  destroy(): void {
+    if (poolsById[this.id] === this) poolsById[this.id] = undefined;
+    if (!this.#memory) return;
+    const { bytes, domain } = this.#memory;
+    this.#memory = undefined;
+    domain?.detach(bytes);
+    bytes.free();
+  }
+
+  /** For the runtime: commits and maps memory for the first `entries` entries. */
+  growMemory(entries: number): void {
+    if (!this.#memory) return;
+    const { bytes, domain } = this.#memory;
+    bytes.commit(entries * this.stride);
+    domain?.grow(bytes);
+    if (this.header[MAPPED] < entries) {
+      Atomics.store(this.header, MAPPED, entries);
+    }
+    Atomics.notify(this.header, MAPPED);
+  }
+
+  /** For the runtime: waits until another isolate has made `entries` entries usable; false after `timeoutMs`. */
+  waitForMemory(entries: number, timeoutMs: number): boolean {
+    const until = performance.now() + timeoutMs;
+    for (;;) {
+      const mapped = Atomics.load(this.header, MAPPED);
+      if (mapped >= entries) return true;
+      const left = until - performance.now();
+      if (left <= 0) return false;
+      Atomics.wait(this.header, MAPPED, mapped, left);
+    }
+  }
+
+  #follow(): void {
+    const { header } = this;
+    const target = Atomics.load(header, TARGET);
+    const before = header[LIMIT];
+    header[LIMIT] = target;
+    if (target > before) this.#admit(before, target);
+    else this.#retire(target, before);
+  }
+
+  /** Puts entries that are at home on the free stack; those still out follow by themselves when freed. */
+  #admit(from: number, to: number): void {
+    const { header, freeStack } = this;
+    const base = this.id << INDEX_BITS;
+    // Downwards, so that the lowest are handed out first and the top stays free for a later shrink.
+    for (let index = to - 1; index >= from; index--) {
+      if (this.#parked[index] !== AT_HOME) continue;
+      this.#parked[index] = OUT;
+      this.#initialise(index);
+      freeStack[header[FREE_COUNT]++] = base | index;
+    }
+    Atomics.store(header, NEEDED, Math.max(header[NEEDED], to));
+  }
+
+  /** Takes free entries at and above `limit` off the stack. */
+  #retire(limit: number, before: number): void {
+    const { header, freeStack } = this;
+    let kept = 0;
+    for (let i = 0; i < header[FREE_COUNT]; i++) {
+      const handle = freeStack[i];
+      if ((handle & INDEX_MASK) < limit) freeStack[kept++] = handle;
+      else this.#parked[handle & INDEX_MASK] = AT_HOME;
+    }
+    header[FREE_COUNT] = kept;
+    this.#lowerNeeded(Math.max(before, header[NEEDED]));
+  }
+
+  #park(index: number): void {
+    this.#parked[index] = AT_HOME;
+    if (index + 1 === this.header[NEEDED]) this.#lowerNeeded(index + 1);
+  }
+
+  #lowerNeeded(from: number): void {
+    let needed = from;
+    while (
+      needed > this.header[LIMIT] && this.#parked[needed - 1] === AT_HOME
+    ) needed--;
+    Atomics.store(this.header, NEEDED, needed);
+    this.releaseMemory();
+  }
+
+  #sendHome(handle: Handle): void {
+    // The ring has room for every entry of the pool: it is full only when something was freed twice.
+    if (!this.#home!.pushOne(handle)) {
+      throw new PoolError(
+        `handle 0x${handle.toString(16)} was freed more than once`,
+      );
+    }
+  }
+
+  #drainReturns(): void {
+    for (const ring of this.#returns) {
+      let count = ring.shift(this.#returned, this.#returned.length);
+      while (count > 0) {
+        for (let i = 0; i < count; i++) this.#takeHome(this.#returned[i]);
+        count = ring.shift(this.#returned, this.#returned.length);
+      }
+    }
+  }
+
+  #takeHome(handle: Handle): void {
+    const index = handle & INDEX_MASK;
+    const { header } = this;
+    if (index >= header[LIMIT]) this.#park(index);
+    else this.freeStack[header[FREE_COUNT]++] = handle;
+  }
+
+  #initialise(index: number): void {
+    if (!this.debug) return;
+    this.#state[index] = AT_HOME;
+    const end = (index + 1) * this.stride;
+    this.u8.fill(GUARD, end - GUARD_BYTES, end);
+  }
+
+  /** For drivers, in debug mode: marks an entry that they took from the stack themselves. */
+  debugTake(handle: Handle): void {
+    this.#state[handle & INDEX_MASK] = OUT;
+  }
+
+  #assertOut(handle: Handle, verb: string): void {
+    const index = handle & INDEX_MASK;
+    if (handle >>> INDEX_BITS !== this.id || index >= this.maxEntries) {
+      throw new PoolError(
+        `handle 0x${handle.toString(16)} of another pool was ${verb}`,
+      );
+    }
+    if (this.#state[index] === AT_HOME) {
+      throw new PoolError(
+        `packet 0x${handle.toString(16)} was ${verb} after it was freed`,
+      );
+    }
+  }
+
+  #assertFreeable(handle: Handle): void {
+    this.#assertOut(handle, "freed");
+    const index = handle & INDEX_MASK;
+    const end = (index + 1) * this.stride;
+    for (let i = end - GUARD_BYTES; i < end; i++) {
+      if (this.u8[i] === GUARD) continue;
+      throw new PoolError(
+        `somebody wrote past the ${this.entrySize} bytes of packet 0x${
+          handle.toString(16)
+        }`,
+      );
+    }
+    this.#state[index] = AT_HOME;
+    this.u8.fill(POISON, index * this.stride, end - GUARD_BYTES);
+  }
+}
+
+/** Cuts one buffer into typed arrays, each on a cache line of its own. */
+class Carver {
+  #offset = 0;
+
+  constructor(readonly buffer: SharedArrayBuffer) {}
+
+  take<T>(
+    View: {
+      new (buffer: SharedArrayBuffer, offset: number, length: number): T;
+      readonly BYTES_PER_ELEMENT: number;
+    },
+    length: number,
+  ): T {
+    const view = new View(this.buffer, this.#offset, length);
+    this.#offset += roundUp64(length * View.BYTES_PER_ELEMENT);
+    return view;
+  }
+}
+
+function roundUp64(bytes: number): number {
+  return (bytes + 63) & ~63;
+}
+
+function controlBytes(maxEntries: number): number {
+  return roundUp64(HEADER_WORDS * 4) + 6 * roundUp64(maxEntries * 4) +
+    roundUp64(maxEntries * 2) + 2 * roundUp64(maxEntries);
+}
+
+function checkedSizes(options: MempoolOptions): {
+  entries: number;
+  maxEntries: number;
+  entrySize: number;
+  stride: number;
+  debug: boolean;
+} {
+  const { entries } = options;
+  const entrySize = options.entrySize || DEFAULT_ENTRY_SIZE;
+  const maxEntries = options.maxEntries ?? Math.min(entries * 8, INDEX_MASK);
+  const debug = options.debug ?? readEnv("IXL_DEBUG") === "1";
+  if (!Number.isInteger(entries) || entries < 1) {
+    throw new ConfigError("entries", `${entries} is not a positive integer`);
+  }
+  if (!(maxEntries >= entries && maxEntries <= INDEX_MASK)) {
+    throw new ConfigError(
+      "maxEntries",
+      `${maxEntries} is not within ${entries} to ${INDEX_MASK}`,
+    );
+  }
+  if (entrySize < 256 || entrySize > 16384 || entrySize % 64 !== 0) {
+    throw new ConfigError(
+      "entrySize",
+      `${entrySize} is not a multiple of 64 within 256 to 16384`,
+    );
+  }
+  const stride = entrySize + (debug ? GUARD_BYTES : 0);
+  return { entries, maxEntries, entrySize, stride, debug };
+}
+
+function takeId(): number {
+  for (let tries = 0; tries < MAX_POOL_ID; tries++) {
+    lastId = (lastId % MAX_POOL_ID) + 1;
+    if (poolsById[lastId] === undefined) return lastId;
+  }
+  throw new IxlError(
+    "out-of-memory",
+    `more than ${MAX_POOL_ID} pools: destroy some`,
+  );
+}
+
+function assertCount(count: number): void {
+  if (Number.isInteger(count) && count > 0) return;
+  throw new ConfigError("count", `${count} is not a positive integer`);
+}
+
+function commitMemory(pool: Mempool, entries: number): void {
+  pool.growMemory(entries);
+}
+
+function refuseToGrow(pool: Mempool, entries: number): void {
+  if (entries <= pool.header[MAPPED]) return;
+  throw new PoolError(
+    "this isolate cannot allocate DMA memory: extend the pool through its Device, or start the worker with run()",
+  );
+}

@@ -1,0 +1,100 @@
+/**
+ * Counters in shared memory: written by the worker that owns a queue, read live from any isolate.
+ *
+ * @module
+ */
+
+/** Slots of a queue pair's counters, one float64 each: exact up to 2⁵³. */
+const SLOTS = [
+  "rxPackets",
+  "rxBytes",
+  "rxErrors",
+  "rxNoBuffer",
+  "txPackets",
+  "txBytes",
+  "dropped",
+  "irqs",
+  "polls",
+  "modeSwitches",
+  "polling",
+  "user",
+] as const;
+
+/** The name of a counter. */
+export type CounterName = typeof SLOTS[number];
+
+/** Counter slots by name: `values[Slot.rxPackets]`. */
+export const Slot: Readonly<Record<CounterName, number>> = Object.freeze(
+  Object.fromEntries(SLOTS.map((name, index) => [name, index])),
+) as Record<CounterName, number>;
+
+/**
+ * Live counters of one queue pair.
+ *
+ * - `rxPackets`, `rxBytes`, `txPackets`, `txBytes`: frames and bytes moved, without the frame check sequence
+ * - `rxErrors`: frames that the device marked as damaged, or that made no sense; freed, not delivered
+ * - `rxNoBuffer`: receive descriptors that could not be refilled at once because the pool was empty
+ * - `dropped`: packets that user code gave up ({@linkcode QueueCounters.add})
+ * - `irqs`: times the queue slept and was woken by its interrupt; `polls`: receives without sleeping
+ * - `modeSwitches`: changes between interrupt and polling mode; `polling`: 1 while polling
+ * - `user`: for the user's own count
+ */
+export class QueueCounters {
+  /** For tight loops: the values, indexed by {@linkcode Slot}. */
+  readonly values: Float64Array;
+
+  /** @param buffer Memory that {@linkcode QueueCounters.allocate} made; share it to read it elsewhere. */
+  constructor(readonly buffer: SharedArrayBuffer) {
+    this.values = new Float64Array(buffer, 0, SLOTS.length);
+  }
+
+  /** Zeroed memory for one queue pair, on cache lines of its own. */
+  static allocate(): SharedArrayBuffer {
+    return new SharedArrayBuffer(Math.ceil(SLOTS.length / 8) * 64);
+  }
+
+  /** The value now. */
+  get(name: CounterName): number {
+    return this.values[Slot[name]];
+  }
+
+  /** Adds to a counter; one writer each. */
+  add(name: CounterName, amount: number): void {
+    this.values[Slot[name]] += amount;
+  }
+
+  /** All values now. */
+  snapshot(): Record<CounterName, number> {
+    return Object.fromEntries(
+      SLOTS.map((name, index) => [name, this.values[index]]),
+    ) as Record<CounterName, number>;
+  }
+}
+
+/** What a card counted, frames and bytes without the frame check sequence. */
+export interface DeviceStats {
+  /** Frames delivered to the queues. */
+  rxPackets: number;
+  /** Bytes of those frames. */
+  rxBytes: number;
+  /** Frames sent. */
+  txPackets: number;
+  /** Bytes of those frames. */
+  txBytes: number;
+  /** Good frames that the card dropped because no descriptor or no packet buffer was free. */
+  rxMissed: number;
+  /** Frames dropped as damaged: checksum, length. */
+  rxErrors: number;
+}
+
+/** Statistics with every field 0. */
+export function emptyStats(): DeviceStats {
+  return {
+    rxPackets: 0,
+    rxBytes: 0,
+    txPackets: 0,
+    txBytes: 0,
+    rxMissed: 0,
+    rxErrors: 0,
+  };
+}
