@@ -221,6 +221,8 @@ export interface Device extends AsyncDisposable {
 
   /** Asks the user of a queue to stop and wakes it. */
   stopQueue(index: number): void;
+  /** After a queue's user has stopped: lets another isolate go on where it left off, packets and all. */
+  resumeQueue(index: number): void;
   /** After a queue's user has stopped or died: stops its rings, takes every packet back, and starts them afresh. */
   restartQueue(index: number): Promise<void>;
   /** Stops the queues, DMA and bus mastering, then gives memory, eventfds and the device back. */

@@ -36,6 +36,8 @@ const NEEDED = 3;
 const EXHAUSTED = 4;
 /** Entries whose memory is mapped: what a resize in progress has reached. Written by the allocating side. */
 const MAPPED = 5;
+/** How often memory for a resize could not be had. Written by the allocating side. */
+const REFUSED = 6;
 const HEADER_WORDS = 16;
 
 /** Per-entry state above the limit (`parked`) and, in debug mode, everywhere. */
@@ -407,23 +409,33 @@ export class Mempool {
   growMemory(entries: number): void {
     if (!this.#memory) return;
     const { bytes, domain } = this.#memory;
-    bytes.commit(entries * this.stride);
-    domain?.grow(bytes);
+    try {
+      bytes.commit(entries * this.stride);
+      domain?.grow(bytes);
+    } catch (error) {
+      Atomics.add(this.header, REFUSED, 1);
+      throw error;
+    }
     if (this.header[MAPPED] < entries) {
       Atomics.store(this.header, MAPPED, entries);
     }
     Atomics.notify(this.header, MAPPED);
   }
 
-  /** For the runtime: waits until another isolate has made `entries` entries usable; false after `timeoutMs`. */
-  waitForMemory(entries: number, timeoutMs: number): boolean {
+  /**
+   * For the runtime: asks another isolate, through `ask`, to make `entries` entries usable, and waits for it.
+   * False when it refused or gave no answer within `timeoutMs`.
+   */
+  requestMemory(entries: number, timeoutMs: number, ask: () => void): boolean {
     const until = performance.now() + timeoutMs;
+    const refused = Atomics.load(this.header, REFUSED);
+    if (Atomics.load(this.header, MAPPED) < entries) ask();
     for (;;) {
       const mapped = Atomics.load(this.header, MAPPED);
       if (mapped >= entries) return true;
-      const left = until - performance.now();
-      if (left <= 0) return false;
-      Atomics.wait(this.header, MAPPED, mapped, left);
+      if (Atomics.load(this.header, REFUSED) !== refused) return false;
+      if (performance.now() > until) return false;
+      Atomics.wait(this.header, MAPPED, mapped, 20);
     }
   }
 

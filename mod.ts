@@ -1,0 +1,84 @@
+/**
+ * Network card drivers in TypeScript: nothing between the program and the card but memory.
+ *
+ * Open a device, take a queue, and move batches of packets. A packet is an integer handle; its bytes lie in a pool
+ * that the card reads and writes. Without a card, `sim:` addresses open a software Intel 82599.
+ *
+ * @example Send a frame and get it back
+ * ```ts
+ * import { Batch, openDevice, Packet } from "@ixl/deno";
+ *
+ * await using device = await openDevice({ address: "sim:loopback", promiscuous: true });
+ * const { rx, tx } = device.queue(0);
+ *
+ * const batch = new Batch(32);
+ * const packet = new Packet().at(rx.pool.allocate());
+ * packet.write(new Uint8Array(60).fill(0xff, 0, 6));
+ * batch.push(packet.handle);
+ * tx.send(batch);
+ *
+ * console.log(rx.receive(batch)); // 1
+ * batch.free();
+ * ```
+ *
+ * @module
+ */
+export { Batch } from "./src/batch.ts";
+export {
+  type AdaptiveConfig,
+  DEFAULT_RSS_KEY,
+  type DeviceConfig,
+  type DeviceOptions,
+  type RssConfig,
+} from "./src/config.ts";
+export {
+  type Device,
+  type DeviceFeatures,
+  type DeviceListing,
+  type LinkState,
+  listDevices,
+  openDevice,
+  type OpenOptions,
+  type QueueDescription,
+  type QueuePair,
+  type RxQueue,
+  simControls,
+  type TxQueue,
+} from "./src/device.ts";
+export { attachQueue } from "./src/drivers/registry.ts";
+export {
+  ConfigError,
+  DeviceFaultError,
+  DeviceTimeoutError,
+  IxlError,
+  type IxlErrorCode,
+  NotSupportedError,
+  PoolError,
+  SystemError,
+} from "./src/errors.ts";
+export { Handover, type HandoverDescription } from "./src/handover.ts";
+export {
+  type Handle,
+  Mempool,
+  type MempoolDescription,
+  type MempoolOptions,
+} from "./src/mempool.ts";
+export { Packet, PacketFlag } from "./src/packet.ts";
+export {
+  type QueueContext,
+  type QueueWorker,
+} from "./src/runtime/queue_context.ts";
+export {
+  type QueueSnapshot,
+  Run,
+  run,
+  type RunOptions,
+  type WorkerFailure,
+} from "./src/runtime/run.ts";
+export { stopOnSignals } from "./src/runtime/signals.ts";
+export {
+  type CounterName,
+  type DeviceStats,
+  emptyStats,
+  QueueCounters,
+} from "./src/stats.ts";

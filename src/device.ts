@@ -1,0 +1,119 @@
+/**
+ * Finding and opening devices.
+ *
+ * @module
+ */
+import { isSimAddress, SIM_ADDRESSES } from "./bus/sim/address.ts";
+import { SimBusDevice, type SimControls } from "./bus/sim/device.ts";
+import { completeConfig, type DeviceOptions } from "./config.ts";
+import type { Device } from "./device_api.ts";
+import { findModel, openDriver } from "./drivers/registry.ts";
+import { IxlError, NotSupportedError } from "./errors.ts";
+import { parsePciAddress } from "./pci/address.ts";
+import { formatIds } from "./pci/ids.ts";
+import { listPciEthernet } from "./pci/sysfs.ts";
+import { assertPlatform } from "./platform.ts";
+
+export type * from "./device_api.ts";
+
+/** Which device to open, and how. */
+export interface OpenOptions extends DeviceOptions {
+  /** `sim:…` for a software card, or a PCI address. */
+  readonly address: string;
+}
+
+const simControlsByDevice = new WeakMap<Device, SimControls>();
+
+/**
+ * Opens and starts a network card: when this returns, frames flow.
+ *
+ * @throws {IxlError} "device-not-found" when the address names nothing, "permission" when FFI is not allowed,
+ * "device-busy" when somebody else has it.
+ * @throws {ConfigError} when a value is out of range.
+ * @throws {DeviceTimeoutError} when the card does not do what its datasheet promises.
+ *
+ * @example
+ * ```ts
+ * import { openDevice } from "@ixl/deno";
+ *
+ * await using device = await openDevice({ address: "sim:loopback" });
+ * console.log(device.model, device.linkSpeed); // "82599" 10000
+ * ```
+ */
+export async function openDevice(options: OpenOptions): Promise<Device> {
+  assertPlatform();
+  const { address, ...rest } = options;
+  const config = completeConfig(rest);
+  if (!isSimAddress(address)) throw cannotOpen(address);
+  const bus = await SimBusDevice.open(address);
+  const device = await openDriver(bus, config);
+  simControlsByDevice.set(device, bus);
+  return device;
+}
+
+/** Names what is wrong with an address that is not that of a software card. */
+function cannotOpen(address: string): IxlError {
+  const pci = parsePciAddress(address);
+  const card = listPciEthernet().find((card) => card.address === pci);
+  if (card === undefined) {
+    return new IxlError(
+      "device-not-found",
+      `there is no network card "${address}": \`ixl list\` shows what there is, and sim:loopback is always there`,
+    );
+  }
+  const model = findModel(card.ids);
+  return new NotSupportedError(
+    model === undefined
+      ? `${card.address} (${
+        formatIds(card.ids)
+      }) is a card that no driver here knows`
+      : `${card.address} is a ${model.name}, but real cards need the VFIO bus, which this version does not have: use a sim: address`,
+  );
+}
+
+/**
+ * The controls of a software card: its cable, what its wire counted, and what the driver did wrong.
+ * @throws {NotSupportedError} for a real card.
+ */
+export function simControls(device: Device): SimControls {
+  const controls = simControlsByDevice.get(device);
+  if (controls) return controls;
+  throw new NotSupportedError(`${device.address} is no software card`);
+}
+
+/** A device that could be opened, or why it cannot. */
+export interface DeviceListing {
+  /** What to pass to {@linkcode openDevice}. */
+  readonly address: string;
+  /** What it is. */
+  readonly name: string;
+  /** Vendor and device id, `8086:10fb`; empty for software cards. */
+  readonly ids: string;
+  /** The kernel driver that has it, if any. */
+  readonly kernelDriver: string | undefined;
+  /** NUMA node, -1 where there is one only. */
+  readonly numaNode: number;
+  /** Why it cannot be opened; undefined when it can. */
+  readonly obstacle: string | undefined;
+}
+
+/** The software cards' addresses, and every Ethernet card on the PCI bus. */
+export function listDevices(): DeviceListing[] {
+  const sim = SIM_ADDRESSES.map(([address, name]): DeviceListing => ({
+    address,
+    name,
+    ids: "",
+    kernelDriver: undefined,
+    numaNode: -1,
+    obstacle: undefined,
+  }));
+  const pci = listPciEthernet().map((card): DeviceListing => ({
+    address: card.address,
+    name: findModel(card.ids)?.name ?? "unknown network card",
+    ids: formatIds(card.ids),
+    kernelDriver: card.driver,
+    numaNode: card.numaNode,
+    obstacle: cannotOpen(card.address).message,
+  }));
+  return [...sim, ...pci];
+}

@@ -1,0 +1,77 @@
+/**
+ * What the kernel says about PCI devices.
+ *
+ * @module
+ */
+import type { PciIds } from "./ids.ts";
+
+const DEVICES = "/sys/bus/pci/devices";
+const CLASS_ETHERNET = 0x0200;
+
+/** A PCI network card as the kernel lists it. */
+export interface PciFunction {
+  /** `dddd:bb:dd.f`. */
+  readonly address: string;
+  /** Identity. */
+  readonly ids: PciIds;
+  /** The kernel driver that has it, or undefined. */
+  readonly driver: string | undefined;
+  /** NUMA node, -1 where there is one only. */
+  readonly numaNode: number;
+  /** Names of its network interfaces while a kernel driver has it. */
+  readonly interfaces: readonly string[];
+}
+
+/** All Ethernet cards on the PCI bus; none where there is no such bus. */
+export function listPciEthernet(): PciFunction[] {
+  return entries(DEVICES)
+    .filter((address) =>
+      (numberIn(`${DEVICES}/${address}/class`) >>> 8) === CLASS_ETHERNET
+    )
+    .sort()
+    .map(readFunction);
+}
+
+function readFunction(address: string): PciFunction {
+  const folder = `${DEVICES}/${address}`;
+  return {
+    address,
+    ids: {
+      vendor: numberIn(`${folder}/vendor`),
+      device: numberIn(`${folder}/device`),
+      revision: numberIn(`${folder}/revision`),
+      subsystemVendor: numberIn(`${folder}/subsystem_vendor`),
+      subsystemDevice: numberIn(`${folder}/subsystem_device`),
+    },
+    driver: linkName(`${folder}/driver`),
+    numaNode: numberIn(`${folder}/numa_node`, -1),
+    interfaces: entries(`${folder}/net`),
+  };
+}
+
+function entries(folder: string): string[] {
+  try {
+    return [...Deno.readDirSync(folder)].map(({ name }) => name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+function numberIn(file: string, fallback = 0): number {
+  try {
+    return Number(Deno.readTextFileSync(file));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return fallback;
+    throw error;
+  }
+}
+
+function linkName(link: string): string | undefined {
+  try {
+    return Deno.readLinkSync(link).split("/").at(-1);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * What user code gets in a queue worker.
+ *
+ * @module
+ */
+import type { QueuePair, RxQueue, TxQueue } from "../device_api.ts";
+import { attachQueue } from "../drivers/registry.ts";
+import { IxlError } from "../errors.ts";
+import { pinToCpu } from "../ffi/cpu.ts";
+import { Mempool } from "../mempool.ts";
+import type { QueueCounters } from "../stats.ts";
+import type { WorkerReport, WorkerStart } from "./protocol.ts";
+
+const GROW_TIMEOUT_MS = 5000;
+
+/**
+ * A queue pair of each device, in a worker of its own.
+ *
+ * @example A worker's module
+ * ```ts
+ * import { Batch, type QueueContext } from "@ixl/deno";
+ *
+ * export default function drop(queue: QueueContext): void {
+ *   const batch = new Batch(64);
+ *   while (!queue.stopped) {
+ *     queue.rx.receive(batch);
+ *     batch.free();
+ *   }
+ * }
+ * ```
+ */
+export class QueueContext {
+  /** Receive queue of the first device. */
+  readonly rx: RxQueue;
+  /** Transmit queue of the first device. */
+  readonly tx: TxQueue;
+  /** Pool of the first device's queue. */
+  readonly pool: Mempool;
+  /** Live counters of the first device's queue pair. */
+  readonly stats: QueueCounters;
+
+  /**
+   * @param queue Number of the queue pair.
+   * @param ports The queue pair of every device, in the order given to `run()`.
+   * @param args What `run()` was given for the workers.
+   */
+  constructor(
+    readonly queue: number,
+    readonly ports: readonly QueuePair[],
+    readonly args: unknown,
+  ) {
+    const { rx, tx } = ports[0];
+    this.rx = rx;
+    this.tx = tx;
+    this.pool = rx.pool;
+    this.stats = rx.counters;
+  }
+
+  /** True once the program asked this worker to stop, or another took over its queue. One plain load: ask per batch. */
+  get stopped(): boolean {
+    return this.rx.stopped;
+  }
+}
+
+/** What the default export of a worker's module is. */
+export type QueueWorker = (queue: QueueContext) => void | Promise<void>;
+
+/** Attaches the queues and runs the user's module to its end. */
+export async function runQueueWorker(
+  start: WorkerStart,
+  report: (message: WorkerReport) => void,
+): Promise<void> {
+  try {
+    if (start.cpu >= 0) pinToCpu(start.cpu);
+    const ports = start.ports.map((description) => {
+      Mempool.attach(
+        description.pool,
+        (pool, entries) => askForMemory(pool, entries, report),
+      );
+      return attachQueue(description);
+    });
+    const userModule = await import(start.module) as { default?: unknown };
+    if (typeof userModule.default !== "function") {
+      throw new TypeError(`${start.module} has no default export to call`);
+    }
+    report({ type: "started" });
+    const work = userModule.default as QueueWorker;
+    await work(new QueueContext(start.queue, ports, start.args));
+    report({ type: "ended" });
+  } catch (error) {
+    const { message, stack = "" } = error instanceof Error
+      ? error
+      : new Error(String(error));
+    report({ type: "failed", message, stack });
+  }
+}
+
+function askForMemory(
+  pool: Mempool,
+  entries: number,
+  report: (message: WorkerReport) => void,
+): void {
+  const ask = () => report({ type: "grow", pool: pool.id, entries });
+  if (pool.requestMemory(entries, GROW_TIMEOUT_MS, ask)) return;
+  throw new IxlError(
+    "out-of-memory",
+    `no memory for ${entries} packets: the main isolate refused, or its event loop is blocked`,
+  );
+}

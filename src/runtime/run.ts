@@ -1,0 +1,282 @@
+/**
+ * The main isolate's side of the queue workers: start, watch, stop, restart.
+ *
+ * @module
+ */
+import type { Device } from "../device_api.ts";
+import { ConfigError, DeviceTimeoutError, IxlError } from "../errors.ts";
+import { log } from "../log.ts";
+import { INDEX_BITS, Mempool } from "../mempool.ts";
+import type { CounterName } from "../stats.ts";
+import { QueueCounters } from "../stats.ts";
+import type { WorkerReport, WorkerStart } from "./protocol.ts";
+
+const START_TIMEOUT_MS = 30_000;
+const STOP_TIMEOUT_MS = 10_000;
+
+/** How queue workers are run. */
+export interface RunOptions {
+  /** Module whose default export handles a queue; it gets a {@linkcode QueueContext}. */
+  readonly worker: URL | string;
+  /** Queue pairs to use; default: as many as every device has. */
+  readonly queues?: number;
+  /** Core of each queue's worker; fewer entries than queues leave the rest unbound. */
+  readonly cpus?: readonly number[];
+  /** Structured-clonable; each worker finds it as `queue.args`. */
+  readonly args?: unknown;
+  /** Called when a worker threw; its packets are already recovered. */
+  readonly onFailure?: (failure: WorkerFailure) => void;
+}
+
+/** A worker that threw. */
+export interface WorkerFailure {
+  /** Number of its queue pair. */
+  readonly queue: number;
+  /** What it threw. */
+  readonly message: string;
+  /** Where. */
+  readonly stack: string;
+}
+
+/** The live counters of one queue pair on each device. */
+export interface QueueSnapshot {
+  /** Number of the queue pair. */
+  readonly queue: number;
+  /** Counters on each device, in the order given to `run()`. */
+  readonly ports: readonly Readonly<Record<CounterName, number>>[];
+  /** Packets of the first device's pool that are in use. */
+  readonly poolInUse: number;
+  /** Packets of the first device's pool. */
+  readonly poolCapacity: number;
+}
+
+interface Running {
+  readonly worker: Worker;
+  readonly ended: Promise<void>;
+}
+
+/** Running queue workers. `await using` stops them at the end of the block. */
+export class Run implements AsyncDisposable {
+  /** The workers that threw, in order. */
+  readonly failures: WorkerFailure[] = [];
+  readonly #devices: readonly Device[];
+  readonly #options: RunOptions;
+  readonly #queues: number;
+  readonly #running = new Map<number, Running>();
+  readonly #counters: QueueCounters[][] = [];
+  readonly #pools: Mempool[] = [];
+  readonly #allEnded = Promise.withResolvers<void>();
+  #stopping: Promise<void> | undefined;
+
+  /** Use {@linkcode run}. */
+  constructor(devices: readonly Device[], options: RunOptions) {
+    this.#devices = devices;
+    this.#options = options;
+    const available = Math.min(...devices.map((d) => d.rxQueueCount));
+    this.#queues = options.queues ?? available;
+    if (!(this.#queues >= 1 && this.#queues <= available)) {
+      throw new ConfigError(
+        "queues",
+        `${this.#queues} is not within 1 to ${available}, the queues of the devices`,
+      );
+    }
+    for (const cpu of options.cpus ?? []) {
+      if (Number.isInteger(cpu) && cpu >= 0) continue;
+      throw new ConfigError("cpus", `${cpu} is no core`);
+    }
+  }
+
+  /** Resolves when all workers have ended, by themselves or because they were asked to. */
+  get done(): Promise<void> {
+    return this.#allEnded.promise;
+  }
+
+  /** Number of workers that run now. */
+  get workers(): number {
+    return this.#running.size;
+  }
+
+  /** Live counters of every queue, read from shared memory. */
+  stats(): QueueSnapshot[] {
+    return this.#counters.map((ports, queue) => ({
+      queue,
+      ports: ports.map((counters) => counters.snapshot()),
+      poolInUse: this.#pools[queue].inUse,
+      poolCapacity: this.#pools[queue].capacity,
+    }));
+  }
+
+  /** Starts all workers; resolves when each is in the user's function. */
+  async start(): Promise<this> {
+    const all = Array.from({ length: this.#queues }, (_, i) => i);
+    await Promise.all(all.map((queue) => this.#start(queue)));
+    return this;
+  }
+
+  /**
+   * Asks the workers to stop and waits until each has acknowledged, after which none touches a packet any more.
+   * Throws a DeviceTimeoutError when one does not answer.
+   */
+  stop(): Promise<void> {
+    return this.#stopping ??= this.#stop();
+  }
+
+  /** Starts a worker on a queue whose worker has ended or failed. */
+  async restart(queue: number): Promise<void> {
+    if (this.#running.has(queue)) await this.#stopOne(queue);
+    for (const device of this.#devices) await device.restartQueue(queue);
+    await this.#start(queue);
+  }
+
+  /** Stops one queue's worker and hands its queue to a fresh one, packets and ring positions as they are. */
+  async move(queue: number, cpu = -1): Promise<void> {
+    await this.#stopOne(queue);
+    for (const device of this.#devices) device.resumeQueue(queue);
+    await this.#start(queue, cpu);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #stop(): Promise<void> {
+    const queues = [...this.#running.keys()];
+    await Promise.all(queues.map((queue) => this.#stopOne(queue)));
+    this.#allEnded.resolve();
+  }
+
+  async #stopOne(queue: number): Promise<void> {
+    const running = this.#running.get(queue);
+    if (!running) return;
+    for (const device of this.#devices) device.stopQueue(queue);
+    await within(
+      running.ended,
+      STOP_TIMEOUT_MS,
+      `end of the worker of queue ${queue}: does its loop look at queue.stopped?`,
+    );
+  }
+
+  async #start(
+    queue: number,
+    cpu: number = this.#options.cpus?.[queue] ?? -1,
+  ): Promise<void> {
+    const ports = this.#devices.map((device) => device.describeQueue(queue));
+    this.#counters[queue] = ports.map((port) =>
+      new QueueCounters(port.counters)
+    );
+    this.#pools[queue] = Mempool.attach(ports[0].pool);
+    const worker = new Worker(
+      new URL("../../workers/queue_worker.ts", import.meta.url),
+      { type: "module", name: `ixl-queue-${queue}` },
+    );
+    const started = Promise.withResolvers<void>();
+    const ended = Promise.withResolvers<void>();
+    this.#running.set(queue, { worker, ended: ended.promise });
+    const finish = async (failure?: Omit<WorkerFailure, "queue">) => {
+      this.#running.delete(queue);
+      if (failure) await this.#recover({ queue, ...failure });
+      if (failure) {
+        started.reject(new IxlError("worker-failed", failure.message));
+      }
+      ended.resolve();
+      if (this.#running.size === 0) this.#allEnded.resolve();
+    };
+    worker.onmessage = ({ data }: MessageEvent<WorkerReport>) => {
+      if (data.type === "started") started.resolve();
+      else if (data.type === "grow") growPool(data.pool, data.entries);
+      else void finish(data.type === "failed" ? data : undefined);
+    };
+    worker.onerror = (event) => {
+      event.preventDefault();
+      void finish({ message: event.message, stack: "" });
+    };
+    const start: WorkerStart = {
+      module: new URL(this.#options.worker, mainModule()).href,
+      queue,
+      ports,
+      cpu,
+      args: this.#options.args,
+    };
+    worker.postMessage(start);
+    await within(
+      started.promise,
+      START_TIMEOUT_MS,
+      `start of the worker of queue ${queue}`,
+    );
+  }
+
+  /** After a worker died: its packets go home, its queue works again, the others never stopped. */
+  async #recover(failure: WorkerFailure): Promise<void> {
+    this.failures.push(failure);
+    const { queue, message } = failure;
+    log("error", this.#devices[0].address, `queue ${queue}: ${message}`);
+    try {
+      for (const device of this.#devices) await device.restartQueue(queue);
+    } catch (error) {
+      log("error", this.#devices[0].address, `queue ${queue}: ${error}`);
+    }
+    this.#options.onFailure?.(failure);
+  }
+}
+
+/**
+ * Starts one worker per queue pair and hands each its queue of every device.
+ *
+ * @param devices One device, or several whose queues of the same number go to the same worker.
+ * @throws {ConfigError} when there are fewer queues than asked for.
+ * @throws {IxlError} "worker-failed" when a module cannot be loaded or throws at once.
+ *
+ * @example
+ * ```ts
+ * import { openDevice, run } from "@ixl/deno";
+ *
+ * await using device = await openDevice({ address: "sim:loopback", queues: 2 });
+ * const worker = new URL("./tests/fixtures/drop_worker.ts", `file://${Deno.cwd()}/`);
+ * await using forwarding = await run(device, { worker });
+ * console.log(forwarding.stats().length); // 2
+ * ```
+ */
+export async function run(
+  devices: Device | readonly Device[],
+  options: RunOptions,
+): Promise<Run> {
+  const all = Array.isArray(devices) ? devices : [devices as Device];
+  const running = new Run(all, options);
+  try {
+    return await running.start();
+  } catch (error) {
+    await running.stop();
+    throw error;
+  }
+}
+
+function growPool(pool: number, entries: number): void {
+  try {
+    Mempool.of(pool << INDEX_BITS).growMemory(entries);
+  } catch (error) {
+    log("warn", `pool ${pool}`, String(error));
+  }
+}
+
+function mainModule(): string {
+  return Deno.mainModule;
+}
+
+async function within<T>(
+  promise: Promise<T>,
+  milliseconds: number,
+  what: string,
+): Promise<T> {
+  let timer: number | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(new DeviceTimeoutError(what, milliseconds)),
+      milliseconds,
+    );
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
