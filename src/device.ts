@@ -9,6 +9,7 @@ import { completeConfig, type DeviceOptions } from "./config.ts";
 import type { Device } from "./device_api.ts";
 import { findModel, openDriver } from "./drivers/registry.ts";
 import { IxlError, NotSupportedError } from "./errors.ts";
+import { loadNative } from "./ffi/native.ts";
 import { parsePciAddress } from "./pci/address.ts";
 import { formatIds } from "./pci/ids.ts";
 import { listPciEthernet } from "./pci/sysfs.ts";
@@ -42,6 +43,7 @@ const simControlsByDevice = new WeakMap<Device, SimControls>();
  */
 export async function openDevice(options: OpenOptions): Promise<Device> {
   assertPlatform();
+  await loadNative();
   const { address, ...rest } = options;
   const config = completeConfig(rest);
   if (!isSimAddress(address)) throw cannotOpen(address);

@@ -13,9 +13,9 @@ const scope = globalThis as unknown as {
   close(): void;
 };
 
-scope.onmessage = ({ data }) => {
+scope.onmessage = async ({ data }) => {
   scope.postMessage("ready");
-  serve(data);
+  await serve(data);
   scope.postMessage("ended");
   scope.close();
 };

@@ -5,6 +5,7 @@
  */
 import { SystemError } from "../errors.ts";
 import { check, closeFd, errno, libc } from "./libc.ts";
+import { native } from "./native.ts";
 
 const EFD_CLOEXEC = 0x80000;
 const EFD_NONBLOCK = 0x800;
@@ -64,13 +65,15 @@ export class PollSet {
 
   /** Sleeps until one is readable or `timeoutMs` is over (negative: without limit). Returns how many are ready. */
   wait(timeoutMs: number): number {
-    const ready = libc().poll(
-      this.#entries,
-      BigInt(this.#entries.length / 2),
-      clampTimeout(timeoutMs),
-    );
-    if (ready >= 0) return ready;
-    return interrupted(errno());
+    const count = BigInt(this.#entries.length / 2);
+    const timeout = clampTimeout(timeoutMs);
+    const shim = native();
+    if (shim) {
+      const ready = Number(shim.ixl_poll(this.#entries, count, timeout));
+      return ready >= 0 ? ready : interrupted(-ready);
+    }
+    const ready = libc().poll(this.#entries, count, timeout);
+    return ready >= 0 ? ready : interrupted(errno());
   }
 
   /** Like {@linkcode wait} on a thread of its own, leaving the event loop free. */

@@ -7,6 +7,7 @@ import type { QueuePair, RxQueue, TxQueue } from "../device_api.ts";
 import { attachQueue } from "../drivers/registry.ts";
 import { IxlError } from "../errors.ts";
 import { pinToCpu } from "../ffi/cpu.ts";
+import { loadNative } from "../ffi/native.ts";
 import { Mempool } from "../mempool.ts";
 import type { QueueCounters } from "../stats.ts";
 import type { WorkerReport, WorkerStart } from "./protocol.ts";
@@ -71,6 +72,7 @@ export async function runQueueWorker(
   report: (message: WorkerReport) => void,
 ): Promise<void> {
   try {
+    await loadNative();
     if (start.cpu >= 0) pinToCpu(start.cpu);
     const ports = start.ports.map((description) => {
       Mempool.attach(

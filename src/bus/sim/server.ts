@@ -6,6 +6,7 @@
  */
 import { receiveMessageOnPort } from "node:worker_threads";
 import { ConfigError, IxlError } from "../../errors.ts";
+import { loadNative } from "../../ffi/native.ts";
 import { IrqLine, Sleeper, yieldCpu } from "../../irq/line.ts";
 import { Card } from "../../sim/card.ts";
 import { DmaTable } from "../../sim/dma_table.ts";
@@ -29,6 +30,8 @@ const IDLE_ROUNDS = 64;
 const YIELD_ROUNDS = 4;
 const LONGEST_SLEEP_MS = 1000;
 
+type NodePort = Parameters<typeof receiveMessageOnPort>[0];
+
 interface Socket {
   readonly card: Card;
   readonly wire: Wire;
@@ -36,14 +39,15 @@ interface Socket {
   readonly channels: Int32Array[];
 }
 
-/** Serves cards until told to end. Blocks the isolate. */
-export function serve(start: SimStart): void {
+/** Serves cards until told to end. Blocks the isolate once it has begun. */
+export async function serve(start: SimStart): Promise<void> {
+  await loadNative();
   new Server(start).run();
 }
 
 class Server {
   readonly #world: Int32Array;
-  readonly #port: Parameters<typeof receiveMessageOnPort>[0];
+  readonly #port: NodePort;
   readonly #doorbell: IrqLine;
   readonly #dma = new DmaTable();
   readonly #wires = new WireBox();
@@ -57,7 +61,7 @@ class Server {
   constructor(start: SimStart) {
     this.#world = new Int32Array(start.world);
     // Deno's two declarations of MessagePort do not know each other.
-    this.#port = start.port as unknown as typeof this.#port;
+    this.#port = start.port as unknown as NodePort;
     this.#doorbell = new IrqLine(start.doorbellFd);
     this.#sleeper = new Sleeper([this.#doorbell]);
   }
