@@ -1,0 +1,254 @@
+/**
+ * Runs the tests: sets up what they need, runs each tier in a process of its
+ * own, puts everything back, and ends with a line `N passed, N failed`.
+ *
+ * @module
+ */
+
+import { parseArgs } from "@std/cli";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { reserveHugepages } from "./support/hugepages.ts";
+import { parseReport, type TierReport } from "./support/junit.ts";
+import {
+  onCi,
+  type Requirement,
+  SKIPPED_FILE_ENV,
+  type SkippedTest,
+  whyMissing,
+} from "./support/requirements.ts";
+
+interface Tier {
+  /** Also the folder's name below tests/. */
+  name: string;
+  about: string;
+  /** What not one test of the tier can do without; single tests may need more. */
+  needs: Requirement[];
+  /** 2 MiB pages to have free while it runs. */
+  hugepages: number;
+  /** After that it hangs, and is ended. */
+  limitMinutes: number;
+}
+
+const TIERS: Tier[] = [
+  {
+    name: "unit",
+    about: "pure functions and single parts, against published vectors",
+    needs: [],
+    hugepages: 16,
+    limitMinutes: 5,
+  },
+  {
+    name: "sim",
+    about: "drivers and programs on the software cards",
+    needs: [],
+    hugepages: 128,
+    limitMinutes: 15,
+  },
+  {
+    name: "guest",
+    about: "drivers under VFIO in a virtual machine with QEMU's cards",
+    needs: [],
+    hugepages: 0,
+    limitMinutes: 30,
+  },
+  {
+    name: "vhost",
+    about: "the virtio driver against DPDK over vhost-user",
+    needs: [],
+    hugepages: 512,
+    limitMinutes: 15,
+  },
+];
+
+const HERE = fileURLToPath(new URL(".", import.meta.url));
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const OUT = `${HERE}out/`;
+
+const HELP = `Usage: deno task test [--tier NAME]... [--filter TEXT]
+
+Sets up what the tests need, runs them, puts everything back.
+
+  --tier NAME    run only this tier; may be repeated
+  --filter TEXT  run only the tests whose name contains TEXT (or matches /TEXT/)
+  --help         print this
+
+Tiers:
+${TIERS.map((tier) => `  ${tier.name.padEnd(13)}${tier.about}`).join("\n")}
+
+With CI=true in the environment a test that lacks a prerequisite fails
+instead of being skipped.`;
+
+interface Options {
+  tiers: Tier[];
+  filter: string | undefined;
+}
+
+class UsageError extends Error {}
+
+function parseOptions(args: string[]): Options | "help" {
+  const given = parseArgs(args, {
+    boolean: ["help"],
+    string: ["tier", "filter", "_"],
+    collect: ["tier"],
+    unknown: (arg) => {
+      throw new UsageError(
+        `unknown argument ${arg}; --help lists what there is`,
+      );
+    },
+  });
+  if (given.help) return "help";
+  for (const name of given.tier) {
+    if (TIERS.some((tier) => tier.name === name)) continue;
+    const known = TIERS.map((tier) => tier.name).join(", ");
+    throw new UsageError(`there is no tier "${name}"; the tiers are ${known}`);
+  }
+  const wanted = (tier: Tier) =>
+    given.tier.length === 0 || given.tier.includes(tier.name);
+  return { tiers: TIERS.filter(wanted), filter: given.filter || undefined };
+}
+
+const hasTests = (tier: Tier) => existsSync(`${HERE}${tier.name}`);
+
+/** The process that is running, if any, for signals to end. */
+let child: Deno.ChildProcess | undefined;
+let interrupted = false;
+
+/** Runs a command with its output on ours; false if it fails. */
+async function spawn(
+  args: string[],
+  env: Record<string, string>,
+  limitMinutes: number,
+): Promise<boolean> {
+  if (interrupted) return false;
+  const process = new Deno.Command(Deno.execPath(), {
+    args,
+    env,
+    cwd: ROOT,
+    stdin: "null",
+  }).spawn();
+  child = process;
+  const limit = setTimeout(() => {
+    console.error(`\nno end after ${limitMinutes} minutes: ended by force`);
+    // A worker that spins cannot be asked to stop.
+    process.kill("SIGKILL");
+  }, limitMinutes * 60_000);
+  const { success } = await process.status;
+  clearTimeout(limit);
+  child = undefined;
+  return success;
+}
+
+/** Builds the C shim, for the tests that compare with and without it. */
+async function buildShim(): Promise<void> {
+  if (whyMissing("cc") !== undefined) return;
+  const args = ["run", "-q", "-P=native", "native/build.ts"];
+  if (!await spawn(args, {}, 2)) {
+    console.error("the C shim did not build: the tests that need it fail");
+  }
+}
+
+function readSkipped(file: string): SkippedTest[] {
+  if (!existsSync(file)) return [];
+  const lines = Deno.readTextFileSync(file).split("\n").filter(Boolean);
+  return lines.map((line) => JSON.parse(line));
+}
+
+async function runTier(
+  tier: Tier,
+  filter: string | undefined,
+): Promise<TierReport> {
+  const lacking = tier.needs.map(whyMissing).filter((why) => why !== undefined);
+  if (lacking.length > 0) {
+    const skipped = [{ name: `tier ${tier.name}`, reason: lacking.join("; ") }];
+    return { passed: 0, failed: onCi() ? 1 : 0, skipped };
+  }
+  const [report, skippedFile] = [".xml", ".skipped"].map((suffix) =>
+    `${OUT}${tier.name}${suffix}`
+  );
+  for (const file of [report, skippedFile]) {
+    if (existsSync(file)) Deno.removeSync(file);
+  }
+  using hugepages = reserveHugepages(tier.hugepages);
+  const args = ["test", "-q", "-P=test", "--no-prompt"];
+  args.push(`--junit-path=${report}`);
+  if (filter !== undefined) args.push(`--filter=${filter}`);
+  const env = {
+    IXL_TEST_HUGEPAGES: hugepages.available ? "1" : "0",
+    [SKIPPED_FILE_ENV]: skippedFile,
+  };
+  const success = await spawn(
+    [...args, `tests/${tier.name}`],
+    env,
+    tier.limitMinutes,
+  );
+  const result = parseReport(
+    existsSync(report) ? Deno.readTextFileSync(report) : "",
+    success,
+  );
+  result.skipped.push(
+    ...readSkipped(skippedFile).filter(({ name }) =>
+      filter === undefined || name.includes(filter)
+    ),
+  );
+  return result;
+}
+
+async function runTiers({ tiers, filter }: Options): Promise<TierReport> {
+  const total: TierReport = { passed: 0, failed: 0, skipped: [] };
+  for (const tier of tiers.filter(hasTests)) {
+    console.log(`\n=== ${tier.name}: ${tier.about}`);
+    const report = await runTier(tier, filter);
+    total.passed += report.passed;
+    total.failed += report.failed;
+    total.skipped.push(...report.skipped);
+    if (interrupted) break;
+  }
+  return total;
+}
+
+function printSummary({ passed, failed, skipped }: TierReport): void {
+  console.log("");
+  for (const { name, reason } of skipped) {
+    console.log(`skipped: ${name} (needs ${reason})`);
+  }
+  const rest = skipped.length > 0 ? `, ${skipped.length} skipped` : "";
+  console.log(`${passed} passed, ${failed} failed${rest}`);
+}
+
+/** Ends the running tests and lets the clean-up run. */
+function onSignal(): void {
+  interrupted = true;
+  child?.kill("SIGTERM");
+}
+
+async function main(): Promise<number> {
+  const options = parseOptions(Deno.args);
+  if (options === "help") {
+    console.log(HELP);
+    return 0;
+  }
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    Deno.addSignalListener(signal, onSignal);
+  }
+  Deno.mkdirSync(OUT, { recursive: true });
+  await buildShim();
+  const report = await runTiers(options);
+  if (report.passed + report.failed === 0) {
+    console.error("no test ran");
+    report.failed++;
+  }
+  printSummary(report);
+  if (interrupted) return 130;
+  return report.failed === 0 ? 0 : 1;
+}
+
+if (import.meta.main) {
+  try {
+    Deno.exit(await main());
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    console.error(error.message);
+    Deno.exit(2);
+  }
+}
