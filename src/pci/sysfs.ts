@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { listFolder, readLink, readSmallFile } from "../ffi/files.ts";
 import type { PciIds } from "./ids.ts";
 
 const DEVICES = "/sys/bus/pci/devices";
@@ -24,7 +25,7 @@ export interface PciFunction {
 
 /** All Ethernet cards on the PCI bus; none where there is no such bus. */
 export function listPciEthernet(): PciFunction[] {
-  return entries(DEVICES)
+  return listFolder(DEVICES)
     .filter((address) =>
       (numberIn(`${DEVICES}/${address}/class`) >>> 8) === CLASS_ETHERNET
     )
@@ -45,33 +46,15 @@ function readFunction(address: string): PciFunction {
     },
     driver: linkName(`${folder}/driver`),
     numaNode: numberIn(`${folder}/numa_node`, -1),
-    interfaces: entries(`${folder}/net`),
+    interfaces: listFolder(`${folder}/net`),
   };
 }
 
-function entries(folder: string): string[] {
-  try {
-    return [...Deno.readDirSync(folder)].map(({ name }) => name);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
-    throw error;
-  }
-}
-
 function numberIn(file: string, fallback = 0): number {
-  try {
-    return Number(Deno.readTextFileSync(file));
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return fallback;
-    throw error;
-  }
+  const text = readSmallFile(file);
+  return text === undefined ? fallback : Number(text);
 }
 
 function linkName(link: string): string | undefined {
-  try {
-    return Deno.readLinkSync(link).split("/").at(-1);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
+  return readLink(link)?.split("/").at(-1);
 }
