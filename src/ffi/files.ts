@@ -16,7 +16,7 @@ const NAME = 19;
 const CHUNK = 32768;
 
 /** The text of a small file; undefined when there is none. */
-export function readText(path: string): string | undefined {
+export function readSmallFile(path: string): string | undefined {
   return withFile(path, (fd) => {
     const chunk = new Uint8Array(CHUNK);
     let text = "";
