@@ -4,12 +4,13 @@ import { DmaMemory, HUGEPAGE_2M } from "../../src/dma/memory.ts";
 import { IovaAllocator } from "../../src/dma/iova.ts";
 import { MappedDomain } from "../../src/dma/mapped_domain.ts";
 import { ConfigError, IxlError } from "../../src/errors.ts";
+import { readSmallFile } from "../../src/ffi/files.ts";
 import { requires } from "../support/requirements.ts";
 
 function freeHugepages(): number {
-  return Number(Deno.readSmallFileFileSync(
-    "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages",
-  ));
+  return Number(
+    readSmallFile("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"),
+  );
 }
 
 function fillAndCheck(memory: Memory): void {
