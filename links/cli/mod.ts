@@ -36,6 +36,10 @@ export interface ParseOptions<
   unknown?: (arg: string, key?: string, value?: unknown) => unknown;
 }
 
+/** Fields of the named options; nothing if the names are not known at compile time. */
+type Fields<Names extends PropertyKey, T> = string extends Names ? unknown
+  : { [K in Names]: T };
+
 /** The options found, and the other words in `_`. */
 export type Args<
   B extends string,
@@ -45,12 +49,16 @@ export type Args<
 > =
   & Record<string, unknown>
   & { _: (string | number)[]; "--"?: string[] }
-  & { [K in Exclude<B, C>]: boolean }
-  & { [K in Extract<S, C>]: string[] }
-  & { [K in Exclude<C, S | B>]: unknown[] }
-  & { [K in Exclude<S, C | keyof D>]?: string }
-  & { [K in Exclude<Extract<S, keyof D>, C>]: string | D[K] }
-  & { [K in Exclude<keyof D, S | B | C>]: unknown };
+  & Fields<Exclude<B, C>, boolean>
+  & Fields<Extract<S, C>, string[]>
+  & Fields<Exclude<C, S | B>, unknown[]>
+  & Partial<Fields<Exclude<S, C | keyof D | "_">, string>>
+  & {
+    [K in keyof D]: K extends B ? boolean
+      : K extends C ? unknown
+      : K extends S ? string | D[K]
+      : unknown;
+  };
 
 type Value = string | number | boolean;
 
