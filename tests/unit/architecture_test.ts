@@ -52,9 +52,10 @@ const PARTS: Record<string, Part> = {
   queueWorker: { paths: ["workers/queue_worker.ts"], mayImport: ["base", "runtime"] },
 
   // What users see.
+  manifest: { paths: ["deno.json"], mayImport: [] },
   mod:      { paths: ["mod.ts"], mayImport: ["base", "net", "memory", "api", "device", "runtime", "drivers", "bus", "busSim", "dma", "irq", "pci"] },
   examples: { paths: ["examples"], mayImport: ["mod"] },
-  cli:      { paths: ["src/cli"], mayImport: ["mod", "examples", "base", "net", "memory", "api", "device", "runtime", "pci"] },
+  cli:      { paths: ["src/cli"], mayImport: ["manifest", "mod", "examples", "base", "net", "memory", "api", "device", "runtime", "pci"] },
 };
 
 /** Which part may import which package. Everyone may import `node:` modules. */
