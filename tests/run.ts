@@ -219,7 +219,11 @@ function printSummary({ passed, failed, skipped }: TierReport): void {
 /** Ends the running tests and lets the clean-up run. */
 function onSignal(): void {
   interrupted = true;
-  child?.kill("SIGTERM");
+  try {
+    child?.kill("SIGTERM");
+  } catch {
+    // It has ended by itself in this moment.
+  }
 }
 
 async function main(): Promise<number> {
