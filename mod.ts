@@ -24,6 +24,12 @@
  * @module
  */
 export { Batch } from "./src/batch.ts";
+export type { BusDescription } from "./src/bus/bus.ts";
+export type { SimControls } from "./src/bus/sim/device.ts";
+export type {
+  WireCounterName,
+  WireCounters,
+} from "./src/bus/sim/wire_counters.ts";
 export {
   type AdaptiveConfig,
   DEFAULT_RSS_KEY,
@@ -41,10 +47,17 @@ export {
   type OpenOptions,
   type QueueDescription,
   type QueuePair,
+  type RingsDescription,
   type RxQueue,
   simControls,
   type TxQueue,
 } from "./src/device.ts";
+export type {
+  DmaBacking,
+  DmaMemory,
+  DmaMemoryOptions,
+} from "./src/dma/memory.ts";
+export type { DmaDomain } from "./src/dma/domain.ts";
 export { attachQueue } from "./src/drivers/registry.ts";
 export {
   ConfigError,
@@ -75,10 +88,12 @@ export {
   type RunOptions,
   type WorkerFailure,
 } from "./src/runtime/run.ts";
+export type { PciIds } from "./src/pci/ids.ts";
 export { stopOnSignals } from "./src/runtime/signals.ts";
 export {
   type CounterName,
   type DeviceStats,
   emptyStats,
   QueueCounters,
+  Slot,
 } from "./src/stats.ts";

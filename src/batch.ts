@@ -23,7 +23,12 @@ export class Batch {
   /** How many handles are in it. */
   length = 0;
 
-  /** @param capacity How many packets it can hold. */
+  /**
+   * Makes an empty batch.
+   *
+   * @param capacity How many packets it can hold.
+   * @throws {ConfigError} unless that is within 1 to 65536.
+   */
   constructor(capacity = 32) {
     if (!Number.isInteger(capacity) || capacity < 1 || capacity > 65536) {
       throw new ConfigError("batch", `${capacity} is not within 1 to 65536`);

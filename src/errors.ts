@@ -34,9 +34,12 @@ export type IxlErrorCode =
  * ```
  */
 export class IxlError extends Error {
+  /** Name of the class. */
   override readonly name: string = "IxlError";
 
   /**
+   * Makes the error.
+   *
    * @param code Stable identifier of the failure.
    * @param message What failed and what to do about it.
    * @param options The underlying cause, if there is one.
@@ -52,9 +55,12 @@ export class IxlError extends Error {
 
 /** A value in a configuration is outside what the device or the library can do. */
 export class ConfigError extends IxlError {
+  /** Name of the class. */
   override readonly name = "ConfigError";
 
   /**
+   * Makes the error.
+   *
    * @param field The name of the wrong field.
    * @param message What is allowed.
    */
@@ -65,9 +71,14 @@ export class ConfigError extends IxlError {
 
 /** The chip, or the bus that it sits on, cannot do what was asked. */
 export class NotSupportedError extends IxlError {
+  /** Name of the class. */
   override readonly name = "NotSupportedError";
 
-  /** @param message What cannot be done, and on which chip. */
+  /**
+   * Makes the error.
+   *
+   * @param message What cannot be done, and on which chip.
+   */
   constructor(message: string) {
     super("not-supported", message);
   }
@@ -75,9 +86,12 @@ export class NotSupportedError extends IxlError {
 
 /** A bit that the datasheet promises did not change in time. */
 export class DeviceTimeoutError extends IxlError {
+  /** Name of the class. */
   override readonly name = "DeviceTimeoutError";
 
   /**
+   * Makes the error.
+   *
    * @param what The register and bit that was waited for.
    * @param milliseconds How long the wait lasted.
    */
@@ -91,9 +105,14 @@ export class DeviceTimeoutError extends IxlError {
 
 /** The device wrote something that cannot be true, or went away. */
 export class DeviceFaultError extends IxlError {
+  /** Name of the class. */
   override readonly name = "DeviceFaultError";
 
-  /** @param message What the device did. */
+  /**
+   * Makes the error.
+   *
+   * @param message What the device did.
+   */
   constructor(message: string) {
     super("device-fault", message);
   }
@@ -101,9 +120,14 @@ export class DeviceFaultError extends IxlError {
 
 /** A packet handle was used in a way that would corrupt memory. */
 export class PoolError extends IxlError {
+  /** Name of the class. */
   override readonly name = "PoolError";
 
-  /** @param message Which handle, which pool, and what was wrong with the use. */
+  /**
+   * Makes the error.
+   *
+   * @param message Which handle, which pool, and what was wrong with the use.
+   */
   constructor(message: string) {
     super("pool-misuse", message);
   }
@@ -111,9 +135,12 @@ export class PoolError extends IxlError {
 
 /** A call of the operating system failed. */
 export class SystemError extends IxlError {
+  /** Name of the class. */
   override readonly name = "SystemError";
 
   /**
+   * Makes the error.
+   *
    * @param call The name of the call.
    * @param errno The positive errno value.
    * @param hint What to do about it.

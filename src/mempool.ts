@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type DmaDomain } from "./dma/domain.ts";
+import type { DmaDomain } from "./dma/domain.ts";
 import { DmaMemory, type DmaMemoryOptions } from "./dma/memory.ts";
 import { ConfigError, IxlError, PoolError } from "./errors.ts";
 import { readEnv } from "./log.ts";
@@ -251,6 +251,11 @@ export class Mempool {
     return this.header[LIMIT];
   }
 
+  /** Entries that the pool shall have once its owner has followed the last {@linkcode resize}. */
+  get target(): number {
+    return Atomics.load(this.header, TARGET);
+  }
+
   /** Entries that can be allocated now. */
   get available(): number {
     return this.header[FREE_COUNT];
@@ -359,19 +364,24 @@ export class Mempool {
     if (this.header[TARGET] !== this.header[LIMIT]) this.#follow();
   }
 
-  /** Gives memory that no entry needs any more back to the system. Only where the pool was made. */
-  releaseMemory(): void {
-    if (!this.#memory) return;
+  /**
+   * Gives memory that no entry needs any more back to the system. Only where the pool was made.
+   * Returns true when nothing is left to give back.
+   */
+  releaseMemory(): boolean {
+    if (!this.#memory) return true;
     const { bytes, domain } = this.#memory;
     const entries = Math.max(
       Atomics.load(this.header, TARGET),
       Atomics.load(this.header, NEEDED),
     );
     const keep = entries * this.stride;
-    if (keep + bytes.pageSize > bytes.committed) return;
-    domain?.shrink(bytes, keep);
-    bytes.decommit(keep);
-    this.header[MAPPED] = entries;
+    if (keep + bytes.pageSize <= bytes.committed) {
+      domain?.shrink(bytes, keep);
+      bytes.decommit(keep);
+      this.header[MAPPED] = entries;
+    }
+    return this.target * this.stride + bytes.pageSize > bytes.committed;
   }
 
   /** The description for a guest: its frees reach the owner through a ring of their own. */

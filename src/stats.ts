@@ -4,29 +4,26 @@
  * @module
  */
 
-/** Slots of a queue pair's counters, one float64 each: exact up to 2⁵³. */
-const SLOTS = [
-  "rxPackets",
-  "rxBytes",
-  "rxErrors",
-  "rxNoBuffer",
-  "txPackets",
-  "txBytes",
-  "dropped",
-  "irqs",
-  "polls",
-  "modeSwitches",
-  "polling",
-  "user",
-] as const;
+/** Slots of a queue pair's counters by name, one float64 each, exact up to 2⁵³: `values[Slot.rxPackets]`. */
+export const Slot = {
+  rxPackets: 0,
+  rxBytes: 1,
+  rxErrors: 2,
+  rxNoBuffer: 3,
+  txPackets: 4,
+  txBytes: 5,
+  dropped: 6,
+  irqs: 7,
+  polls: 8,
+  modeSwitches: 9,
+  polling: 10,
+  user: 11,
+} as const;
 
 /** The name of a counter. */
-export type CounterName = typeof SLOTS[number];
+export type CounterName = keyof typeof Slot;
 
-/** Counter slots by name: `values[Slot.rxPackets]`. */
-export const Slot: Readonly<Record<CounterName, number>> = Object.freeze(
-  Object.fromEntries(SLOTS.map((name, index) => [name, index])),
-) as Record<CounterName, number>;
+const SLOTS = Object.keys(Slot) as CounterName[];
 
 /**
  * Live counters of one queue pair.
@@ -43,7 +40,11 @@ export class QueueCounters {
   /** For tight loops: the values, indexed by {@linkcode Slot}. */
   readonly values: Float64Array;
 
-  /** @param buffer Memory that {@linkcode QueueCounters.allocate} made; share it to read it elsewhere. */
+  /**
+   * Lays the counters over shared memory.
+   *
+   * @param buffer What {@linkcode QueueCounters.allocate} made; share it to read it elsewhere.
+   */
   constructor(readonly buffer: SharedArrayBuffer) {
     this.values = new Float64Array(buffer, 0, SLOTS.length);
   }

@@ -1,23 +1,21 @@
 /**
- * Order between memory and a device's registers.
+ * The order in which a device and this processor see each other's stores. Called once per batch.
  *
- * x86-64 keeps stores in order and loads in order: nothing to do. arm64 does not, and JavaScript cannot say it:
- * the C shim does.
+ * x86-64 keeps the order of stores, and that of loads. arm64 does not, and JavaScript cannot express a barrier that
+ * reaches a device: there the C shim gives it.
  *
  * @module
  */
 import { native } from "../ffi/native.ts";
 
-const STRONGLY_ORDERED: boolean = Deno.build.arch === "x86_64";
+const WEAK_ORDER = Deno.build.arch === "aarch64";
 
-/** Descriptors written before it are visible to the device before a doorbell rung after it. Once per batch. */
+/** Descriptors are written: what follows is the doorbell. */
 export function storeBarrier(): void {
-  if (STRONGLY_ORDERED) return;
-  native()?.ixl_store_barrier();
+  if (WEAK_ORDER) native()?.ixl_store_barrier();
 }
 
-/** A descriptor's "done" seen before it means that the rest read after it is what the device wrote. Once per batch. */
+/** The device said "done": what follows reads what it wrote before. */
 export function loadBarrier(): void {
-  if (STRONGLY_ORDERED) return;
-  native()?.ixl_load_barrier();
+  if (WEAK_ORDER) native()?.ixl_load_barrier();
 }

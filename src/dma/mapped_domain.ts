@@ -5,7 +5,7 @@
  */
 import { IxlError } from "../errors.ts";
 import type { DmaDomain, IommuMap } from "./domain.ts";
-import { type IovaAllocator } from "./iova.ts";
+import type { IovaAllocator } from "./iova.ts";
 import { type DmaMemory, HUGEPAGE_2M } from "./memory.ts";
 
 interface Attachment {

@@ -41,6 +41,8 @@ export class QueueContext {
   readonly stats: QueueCounters;
 
   /**
+   * Gathers what belongs to one queue.
+   *
    * @param queue Number of the queue pair.
    * @param ports The queue pair of every device, in the order given to `run()`.
    * @param args What `run()` was given for the workers.

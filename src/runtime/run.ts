@@ -7,8 +7,7 @@ import type { Device } from "../device_api.ts";
 import { ConfigError, DeviceTimeoutError, IxlError } from "../errors.ts";
 import { log } from "../log.ts";
 import { INDEX_BITS, Mempool } from "../mempool.ts";
-import type { CounterName } from "../stats.ts";
-import { QueueCounters } from "../stats.ts";
+import { type CounterName, QueueCounters } from "../stats.ts";
 import type { WorkerReport, WorkerStart } from "./protocol.ts";
 
 const START_TIMEOUT_MS = 30_000;
@@ -135,6 +134,7 @@ export class Run implements AsyncDisposable {
     await this.#start(queue, cpu);
   }
 
+  /** Stops all workers. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
@@ -267,7 +267,7 @@ async function within<T>(
   milliseconds: number,
   what: string,
 ): Promise<T> {
-  let timer: number | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(
       () => reject(new DeviceTimeoutError(what, milliseconds)),

@@ -17,7 +17,7 @@ import type {
 import { parseSimAddress, type SimSpec } from "./address.ts";
 import { allocateChannel, SimConfigSpace, SimRegisters } from "./channel.ts";
 import { SimWorld } from "./world.ts";
-import { allocateWireCounters, type WireCounters } from "./wire_counters.ts";
+import { WireCounters } from "./wire_counters.ts";
 
 const VECTORS = 64;
 const VENDOR_AND_DEVICE = 0x00;
@@ -56,7 +56,7 @@ export class SimBusDevice implements BusDevice, SimControls {
     this.#card = world.takeCardNumber();
     this.address = spec.address;
     this.dma = world.dma;
-    this.wire = allocateWireCounters(spec.wire.type);
+    this.wire = new WireCounters();
     const card = this.#card;
     world.call({ op: "open", card, spec, counters: this.wire.buffer });
     const description = this.describe();
