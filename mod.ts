@@ -89,6 +89,7 @@ export {
   type WorkerFailure,
 } from "./src/runtime/run.ts";
 export type { PciIds } from "./src/pci/ids.ts";
+export type { Violation, ViolationKind } from "./src/sim/violations.ts";
 export { stopOnSignals } from "./src/runtime/signals.ts";
 export {
   type CounterName,

@@ -5,14 +5,33 @@
  */
 import { WIRE_COUNTER_BYTES, WIRE_SLOT } from "../../sim/wires/wire.ts";
 
-/** A number that a wire counts. */
-export type WireCounterName = Exclude<keyof typeof WIRE_SLOT, "stop">;
+/**
+ * A number that a wire counts. The source: `generated` frames and bytes, those it gave up `late`, and whether it has
+ * `finished`. The sink: `received` frames and bytes, and how many of them were wrong in which way.
+ */
+export type WireCounterName =
+  | "generated"
+  | "generatedBytes"
+  | "late"
+  | "finished"
+  | "received"
+  | "receivedBytes"
+  | "corrupted"
+  | "reordered"
+  | "duplicated"
+  | "missing"
+  | "foreign"
+  | "overflow";
 
 /** Live counters of a wire, and the word that stops its source. */
 export class WireCounters {
   readonly #values: Float64Array;
 
-  /** @param buffer Shared with the wire. */
+  /**
+   * Lays the counters over shared memory.
+   *
+   * @param buffer Shared with the wire.
+   */
   constructor(
     readonly buffer: SharedArrayBuffer = new SharedArrayBuffer(
       WIRE_COUNTER_BYTES,
