@@ -1,0 +1,69 @@
+/**
+ * One's complement sums and the frame check sequence.
+ *
+ * @module
+ */
+
+const CRC_POLYNOMIAL = 0xedb88320;
+const HALF_MASK = 0xffff;
+
+/**
+ * The one's complement sum of bytes `from` to `to`, not folded, of 16-bit
+ * units in the byte order of the machine: compare and store it as it is.
+ * `from` is even and the sum of 64 KiB fits.
+ */
+export function sumBytes(
+  u32: Uint32Array,
+  u8: Uint8Array,
+  from: number,
+  to: number,
+): number {
+  let sum = 0;
+  let at = from;
+  if ((at & 2) !== 0 && to - at >= 2) {
+    sum = u32[at >>> 2] >>> 16;
+    at += 2;
+  }
+  const lastWord = to >>> 2;
+  let word = at >>> 2;
+  for (; word < lastWord; word++) {
+    const value = u32[word];
+    sum += (value & HALF_MASK) + (value >>> 16);
+  }
+  at = Math.max(at, word << 2);
+  if (to - at >= 2) {
+    sum += u8[at] | (u8[at + 1] << 8);
+    at += 2;
+  }
+  if (at < to) sum += u8[at];
+  return sum;
+}
+
+/** Folds the carries of {@linkcode sumBytes} into 16 bits. */
+export function fold(sum: number): number {
+  sum = (sum & HALF_MASK) + (sum >>> 16);
+  return (sum & HALF_MASK) + (sum >>> 16);
+}
+
+const crcTable = makeCrcTable();
+
+function makeCrcTable(): Uint32Array {
+  const table = new Uint32Array(256);
+  for (let value = 0; value < table.length; value++) {
+    let crc = value;
+    for (let bit = 0; bit < 8; bit++) {
+      crc = (crc & 1) !== 0 ? (crc >>> 1) ^ CRC_POLYNOMIAL : crc >>> 1;
+    }
+    table[value] = crc;
+  }
+  return table;
+}
+
+/** The Ethernet FCS of the first `length` bytes (IEEE 802.3, 3.2.9). */
+export function frameCheckSequence(u8: Uint8Array, length: number): number {
+  let crc = ~0;
+  for (let at = 0; at < length; at++) {
+    crc = crcTable[(crc ^ u8[at]) & 0xff] ^ (crc >>> 8);
+  }
+  return ~crc >>> 0;
+}

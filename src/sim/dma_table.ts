@@ -1,0 +1,223 @@
+/**
+ * The address translator between the card and memory, checked like an IOMMU.
+ *
+ * @module
+ */
+
+/** The granularity of a mapping, as for an IOMMU with 4 KiB pages. */
+export const DMA_PAGE_SIZE = 4096;
+
+const TWO_TO_32 = 2 ** 32;
+const HIGHEST_ADDRESS = Number.MAX_SAFE_INTEGER;
+/** Offsets stay small integers in V8, so that a translation allocates nothing. */
+const LARGEST_BUFFER = 2 ** 31 - 1;
+const CACHE_SLOTS = 64;
+const CACHE_MASK = CACHE_SLOTS - 1;
+/** log2 of the 2 MiB granule that selects a cache slot. */
+const GRANULE_SHIFT = 21;
+const GRANULE_SHIFT_HIGH = 32 - GRANULE_SHIFT;
+
+/** A stretch of IOVAs that lies contiguously in one buffer. */
+class Segment {
+  constructor(
+    readonly start: number,
+    readonly end: number,
+    readonly u8: Uint8Array,
+    readonly u32: Uint32Array,
+    /** IOVA minus the byte offset in the buffer. */
+    readonly delta: number,
+  ) {}
+}
+
+interface Views {
+  readonly u8: Uint8Array;
+  readonly u32: Uint32Array;
+}
+
+const NO_U8: Uint8Array = new Uint8Array(0);
+const NO_U32: Uint32Array = new Uint32Array(0);
+const NOWHERE: Segment = new Segment(1, -1, NO_U8, NO_U32, 0);
+
+/**
+ * Maps I/O virtual addresses to bytes of shared buffers, page by page.
+ *
+ * Adjacent mappings of one buffer grow together, so that an access may cross
+ * from one into the next, as it may through a real IOMMU.
+ */
+export class DmaTable {
+  /** After a hit: the bytes of the buffer that was found. */
+  u8: Uint8Array = NO_U8;
+  /** After a hit: the same buffer as words; usable at offsets that 4 divides. */
+  u32: Uint32Array = NO_U32;
+  /** After a hit: where in `u8` the range starts, in bytes. */
+  offset = 0;
+  /** Grows with every map and unmap; whoever caches a translation compares it. */
+  generation = 0;
+
+  /** Sorted by start, never overlapping. */
+  #segments: Segment[] = [];
+  readonly #slots: Segment[] = new Array(CACHE_SLOTS).fill(NOWHERE);
+  readonly #views = new WeakMap<SharedArrayBuffer | ArrayBuffer, Views>();
+
+  /**
+   * Lets the card reach `length` bytes of `buffer` from `byteOffset` at `iova`.
+   *
+   * @throws {RangeError} when `iova` or `length` are not whole pages, the
+   * range overlaps one that is mapped, or it does not fit the buffer.
+   */
+  map(
+    iova: bigint,
+    buffer: SharedArrayBuffer | ArrayBuffer,
+    byteOffset: number,
+    length: number,
+  ): void {
+    const start = pageNumber(iova, length);
+    if (
+      !Number.isInteger(byteOffset) || byteOffset < 0 || byteOffset % 4 !== 0 ||
+      byteOffset + length > buffer.byteLength ||
+      buffer.byteLength > LARGEST_BUFFER
+    ) {
+      throw new RangeError(
+        `cannot map bytes ${byteOffset}..${byteOffset + length} of a buffer ` +
+          `of ${buffer.byteLength} bytes: the range must start at a multiple ` +
+          `of 4 and lie inside a buffer below 2 GiB`,
+      );
+    }
+    const end = start + length;
+    for (const segment of this.#segments) {
+      if (start < segment.end && segment.start < end) {
+        throw new RangeError(
+          `cannot map IOVA 0x${start.toString(16)}..0x${end.toString(16)}: ` +
+            `0x${segment.start.toString(16)}..0x${segment.end.toString(16)} ` +
+            `is mapped already`,
+        );
+      }
+    }
+    this.#insert(start, end, this.#viewsOf(buffer), start - byteOffset);
+  }
+
+  /**
+   * Takes the range away from the card. What the range does not cover of the
+   * mappings it touches stays mapped.
+   *
+   * @throws {RangeError} when `iova` or `length` are not whole pages, or a
+   * page of the range is not mapped.
+   */
+  unmap(iova: bigint, length: number): void {
+    const start = pageNumber(iova, length);
+    const end = start + length;
+    let covered = 0;
+    const kept: Segment[] = [];
+    for (const segment of this.#segments) {
+      const from = Math.max(start, segment.start);
+      const to = Math.min(end, segment.end);
+      if (from >= to) {
+        kept.push(segment);
+        continue;
+      }
+      covered += to - from;
+      const { u8, u32, delta } = segment;
+      if (segment.start < from) {
+        kept.push(new Segment(segment.start, from, u8, u32, delta));
+      }
+      if (to < segment.end) {
+        kept.push(new Segment(to, segment.end, u8, u32, delta));
+      }
+    }
+    if (covered !== length) {
+      throw new RangeError(
+        `cannot unmap IOVA 0x${start.toString(16)}..0x${end.toString(16)}: ` +
+          `only ${covered} of its ${length} bytes are mapped`,
+      );
+    }
+    this.#segments = kept;
+    this.#forget();
+  }
+
+  /**
+   * Looks up `length` bytes at the address made of two 32-bit halves.
+   *
+   * @returns true when all of it is mapped and lies contiguously in one
+   * buffer: then {@linkcode u8}, {@linkcode u32} and {@linkcode offset} say
+   * where. False is a miss, and they keep their old values.
+   */
+  translate(iovaLow: number, iovaHigh: number, length: number): boolean {
+    const address = (iovaHigh >>> 0) * TWO_TO_32 + (iovaLow >>> 0);
+    const slot = ((iovaLow >>> GRANULE_SHIFT) |
+      (iovaHigh << GRANULE_SHIFT_HIGH)) & CACHE_MASK;
+    let segment = this.#slots[slot];
+    if (address < segment.start || address + length > segment.end) {
+      segment = this.#find(address);
+      if (address + length > segment.end) return false;
+      this.#slots[slot] = segment;
+    }
+    this.u8 = segment.u8;
+    this.u32 = segment.u32;
+    this.offset = (address - segment.delta) | 0;
+    return true;
+  }
+
+  /** The segment with `address` in it, or {@linkcode NOWHERE}. */
+  #find(address: number): Segment {
+    const segments = this.#segments;
+    let low = 0;
+    let high = segments.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (segments[middle].end <= address) low = middle + 1;
+      else high = middle;
+    }
+    if (low === segments.length || segments[low].start > address) {
+      return NOWHERE;
+    }
+    return segments[low];
+  }
+
+  #viewsOf(buffer: SharedArrayBuffer | ArrayBuffer): Views {
+    let views = this.#views.get(buffer);
+    if (views === undefined) {
+      views = {
+        u8: new Uint8Array(buffer),
+        u32: new Uint32Array(buffer, 0, buffer.byteLength >>> 2),
+      };
+      this.#views.set(buffer, views);
+    }
+    return views;
+  }
+
+  #insert(start: number, end: number, views: Views, delta: number): void {
+    const { u8, u32 } = views;
+    const grown: Segment[] = [];
+    for (const segment of this.#segments) {
+      const sameStretch = segment.u8 === u8 && segment.delta === delta;
+      if (sameStretch && segment.end === start) start = segment.start;
+      else if (sameStretch && segment.start === end) end = segment.end;
+      else grown.push(segment);
+    }
+    grown.push(new Segment(start, end, u8, u32, delta));
+    grown.sort((a, b) => a.start - b.start);
+    this.#segments = grown;
+    this.#forget();
+  }
+
+  #forget(): void {
+    this.#slots.fill(NOWHERE);
+    this.generation = (this.generation + 1) | 0;
+  }
+}
+
+/** The address as a number, once it and the length are whole pages. */
+function pageNumber(iova: bigint, length: number): number {
+  const address = Number(iova);
+  if (
+    iova < 0n || address + length > HIGHEST_ADDRESS ||
+    address % DMA_PAGE_SIZE !== 0 || !Number.isInteger(length) ||
+    length <= 0 || length % DMA_PAGE_SIZE !== 0
+  ) {
+    throw new RangeError(
+      `IOVA 0x${iova.toString(16)} and length ${length} must be whole pages ` +
+        `of ${DMA_PAGE_SIZE} bytes below 2^53`,
+    );
+  }
+  return address;
+}

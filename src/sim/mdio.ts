@@ -1,0 +1,137 @@
+/**
+ * The MDIO port (MSCA, MSRWD, section 8.2.3.22) and, on the X540, the
+ * registers of its 10GBASE-T PHY that a driver needs (331523, chapter 10;
+ * IEEE 802.3 clause 45).
+ *
+ * @module
+ */
+
+import {
+  MSCA_ADDRESS_MASK,
+  MSCA_COMMAND,
+  MSCA_DEVICE_MASK,
+  MSCA_DEVICE_SHIFT,
+  MSCA_OPCODE_ADDRESS,
+  MSCA_OPCODE_MASK,
+  MSCA_OPCODE_READ_INCREMENT,
+  MSCA_OPCODE_SHIFT,
+  MSCA_OPCODE_WRITE,
+  MSRWD_READ_SHIFT,
+  SW_FW_SYNC_PHY_MASK,
+} from "./bits.ts";
+import type { Core } from "./core.ts";
+
+const DEVICE_PMA = 1;
+const DEVICE_AUTONEGOTIATION = 7;
+const DEVICE_VENDOR = 30;
+const DEVICE_SHIFT = 16;
+const CONTROL = 0;
+const STATUS = 1;
+const ID_HIGH = 2;
+const ID_LOW = 3;
+const SPEEDS = 4;
+const AN_ADVERTISE = 0x10;
+const AN_10G_CONTROL = 0x20;
+const CONTROL_RESTART = 1 << 9;
+const CONTROL_ENABLE = 1 << 12;
+const CONTROL_RESET = 1 << 15;
+const STATUS_LINK = 1 << 2;
+const STATUS_AN_COMPLETE = 1 << 5;
+const X540_ID_HIGH = 0x0154;
+const X540_ID_LOW = 0x0200;
+const SPEEDS_10G_1G_100M = (1 << 0) | (1 << 4) | (1 << 5);
+const ADVERTISE_10GBASE_T = 1 << 12;
+const NOTHING_THERE = 0xffff;
+
+/** The MDIO bus with what answers on it. */
+export class Mdio {
+  readonly #core: Core;
+  readonly #restart: () => void;
+  /** PHY registers by device and address. */
+  readonly #phy = new Map<number, number>();
+  #address = 0;
+  /** Whether the PHY has link; set by the link's state machine. */
+  linkUp = false;
+
+  constructor(core: Core, restart: () => void) {
+    this.#core = core;
+    this.#restart = restart;
+    core.registers.onRead("MSCA", () => {
+      // The first poll finds the command under way, the next one done.
+      const value = core.registers.get("MSCA");
+      core.registers.set("MSCA", 0, value & ~MSCA_COMMAND);
+      return value;
+    });
+    core.registers.onWrite("MSCA", (_n, value) => {
+      core.registers.set("MSCA", 0, value);
+      if ((value & MSCA_COMMAND) !== 0) this.#execute(value);
+    });
+    this.reset();
+  }
+
+  /** The PHY's registers as after its own reset. */
+  reset(): void {
+    this.linkUp = false;
+    this.#phy.clear();
+    if (this.#core.model !== "x540") return;
+    for (const device of [DEVICE_PMA, DEVICE_AUTONEGOTIATION, DEVICE_VENDOR]) {
+      this.#store(device, CONTROL, 0);
+      this.#store(device, STATUS, 0);
+      this.#store(device, ID_HIGH, X540_ID_HIGH);
+      this.#store(device, ID_LOW, X540_ID_LOW);
+    }
+    this.#store(DEVICE_PMA, SPEEDS, SPEEDS_10G_1G_100M);
+    this.#store(DEVICE_AUTONEGOTIATION, CONTROL, CONTROL_ENABLE);
+    this.#store(DEVICE_AUTONEGOTIATION, AN_ADVERTISE, 1);
+    this.#store(DEVICE_AUTONEGOTIATION, AN_10G_CONTROL, ADVERTISE_10GBASE_T);
+  }
+
+  #store(device: number, address: number, value: number): void {
+    this.#phy.set((device << DEVICE_SHIFT) | address, value);
+  }
+
+  #execute(command: number): void {
+    const { registers, violations } = this.#core;
+    if ((registers.get("SW_FW_SYNC") & SW_FW_SYNC_PHY_MASK) === 0) {
+      violations.record(
+        "order",
+        "MSCA command without the PHY semaphore in SW_FW_SYNC: firmware " +
+          "shares the MDIO port (10.5.4, 11.7.5 of 331523)",
+      );
+    }
+    const device = (command >>> MSCA_DEVICE_SHIFT) & MSCA_DEVICE_MASK;
+    const opcode = (command >>> MSCA_OPCODE_SHIFT) & MSCA_OPCODE_MASK;
+    if (opcode === MSCA_OPCODE_ADDRESS) {
+      this.#address = command & MSCA_ADDRESS_MASK;
+      return;
+    }
+    if (opcode === MSCA_OPCODE_WRITE) {
+      this.#write(device, registers.get("MSRWD") & MSCA_ADDRESS_MASK);
+      return;
+    }
+    const data = this.#read(device);
+    const low = registers.get("MSRWD") & MSCA_ADDRESS_MASK;
+    registers.set("MSRWD", 0, (data << MSRWD_READ_SHIFT) | low);
+    if (opcode === MSCA_OPCODE_READ_INCREMENT) this.#address++;
+  }
+
+  #read(device: number): number {
+    const value = this.#phy.get((device << DEVICE_SHIFT) | this.#address);
+    if (value === undefined) {
+      return this.#core.model === "x540" ? 0 : NOTHING_THERE;
+    }
+    if (this.#address !== STATUS || !this.linkUp) return value;
+    return value | STATUS_LINK |
+      (device === DEVICE_AUTONEGOTIATION ? STATUS_AN_COMPLETE : 0);
+  }
+
+  #write(device: number, value: number): void {
+    if (this.#core.model !== "x540") return;
+    this.#store(device, this.#address, value & ~CONTROL_RESTART);
+    if (this.#address !== CONTROL) return;
+    const restart = device === DEVICE_AUTONEGOTIATION &&
+      (value & CONTROL_RESTART) !== 0;
+    if ((value & CONTROL_RESET) !== 0) this.reset();
+    if (restart || (value & CONTROL_RESET) !== 0) this.#restart();
+  }
+}
