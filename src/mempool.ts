@@ -276,6 +276,11 @@ export class Mempool {
     return this.#memory?.bytes.committed ?? 0;
   }
 
+  /** Where a packet stands in {@linkcode lengths}, {@linkcode flags} and the other arrays. */
+  index(handle: Handle): number {
+    return handle & INDEX_MASK;
+  }
+
   /** Where a packet's bytes begin in {@linkcode u8}. */
   offset(handle: Handle): number {
     if (this.debug) this.#assertOut(handle, "used");

@@ -198,7 +198,7 @@ export function commandHelp(spec: CommandSpec): string {
     ["--help", "print this"] as [string, string],
   ];
   return [
-    `Usage: ${[name, ...args].join(" ")} [options]`,
+    `Usage: ixl ${[name, ...args].join(" ")} [options]`,
     `${summary}.`,
     definitionList(lines),
     ...(notes ? [notes] : []),

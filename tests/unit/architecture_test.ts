@@ -54,13 +54,13 @@ const PARTS: Record<string, Part> = {
   // What users see.
   manifest: { paths: ["deno.json"], mayImport: [] },
   mod:      { paths: ["mod.ts"], mayImport: ["base", "net", "memory", "api", "device", "runtime", "drivers", "bus", "busSim", "dma", "irq", "pci"] },
-  examples: { paths: ["examples"], mayImport: ["mod"] },
+  examples: { paths: ["examples"], mayImport: ["mod", "net"] },
   cli:      { paths: ["src/cli"], mayImport: ["manifest", "mod", "examples", "base", "net", "memory", "api", "device", "runtime", "pci"] },
 };
 
 /** Which part may import which package. Everyone may import `node:` modules. */
 const PACKAGES: Record<string, string[]> = {
-  "@std/cli": ["cli"],
+  "@std/cli": ["cli", "examples"],
   "@denosaurs/plug": ["ffi"],
 };
 

@@ -1,0 +1,88 @@
+/**
+ * What the examples share and what says nothing about network cards: checking arguments, and ending.
+ *
+ * @module
+ */
+import { parseArgs } from "@std/cli";
+import { ConfigError, IxlError, stopOnSignals } from "../mod.ts";
+
+/** The options of an example by name: a number with its default and its limits, or what reads a text that must be given. */
+export type Options = Record<
+  string,
+  | readonly [value: number, least: number, most: number]
+  | ((text: string) => unknown)
+>;
+
+/** What was given: the words in order, and the value of each option. */
+export type Given<O extends Options> =
+  & { words: string[]; json: boolean }
+  & {
+    [K in keyof O]: O[K] extends (text: string) => infer T ? T : number;
+  };
+
+/** Reads the arguments: as many words as are named, these options, `--json`. Undefined once it printed the help. */
+export function parse<O extends Options>(
+  args: readonly string[],
+  help: string,
+  names: readonly string[],
+  options: O,
+): Given<O> | undefined {
+  const given = parseArgs(args, {
+    boolean: ["help", "json"],
+    string: ["_", ...Object.keys(options)],
+    alias: { help: "h" },
+    unknown: (arg, option) => option === undefined || fail(arg, "is unknown"),
+  });
+  if (given.help) return console.log(help), undefined;
+  const words = given._.map(String);
+  if (words.length < names.length) fail(names[words.length], "is missing");
+  if (words.length > names.length) fail(words[names.length], "is one too many");
+  const values = Object.entries(options).map(([name, option]) => [
+    name,
+    valueOf(`--${name}`, given[name] as string | undefined, option),
+  ]);
+  return { words, json: given.json, ...Object.fromEntries(values) };
+}
+
+function valueOf(name: string, text: string | undefined, option: Options[""]) {
+  if (typeof option === "function") {
+    try {
+      return option(text ?? fail(name, "is missing"));
+    } catch (error) {
+      return fail(name, (error as Error).message);
+    }
+  }
+  const [value, least, most] = option;
+  if (text === undefined) return value;
+  const number = text === "" ? NaN : Number(text);
+  if (Number.isInteger(number) && number >= least && number <= most) {
+    return number;
+  }
+  return fail(name, `"${text}" is no whole number within ${least} to ${most}`);
+}
+
+function fail(what: string, why: string): never {
+  throw new ConfigError(what, `${why}, see --help`);
+}
+
+/** Calls `stop` once: after so many seconds (0 for never), or on SIGINT or SIGTERM. Dispose of it at the end. */
+export function stopAfter(seconds: number, stop: () => unknown): Disposable {
+  const timer = seconds > 0 ? setTimeout(stop, seconds * 1000) : undefined;
+  const signals = stopOnSignals(stop);
+  return {
+    [Symbol.dispose]() {
+      clearTimeout(timer);
+      signals[Symbol.dispose]();
+    },
+  };
+}
+
+/** Runs a program to its exit code: one line says what went wrong; 2 is for bad arguments. */
+export async function exitCode(program: Promise<number>): Promise<number> {
+  try {
+    return await program;
+  } catch (error) {
+    console.error(error instanceof IxlError ? `ixl: ${error.message}` : error);
+    return error instanceof ConfigError ? 2 : 1;
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * Writes what a card receives to a file that Wireshark, tshark and tcpdump read.
+ *
+ *     deno run -P=demo examples/capture.ts sim:generator?rate=1000 out.pcap --count 100
+ *
+ * One queue, no worker: the loop over `rx` sleeps on the card's interrupt without blocking the program.
+ *
+ * @module
+ */
+import { type Batch, Mempool, openDevice } from "../mod.ts";
+import { encodePcapHeader, PCAP_RECORD_LENGTH } from "../src/net/mod.ts";
+import { exitCode, parse, stopAfter } from "./_shared.ts";
+
+const HELP = `Usage: capture ADDRESS FILE [options]
+
+Writes every frame that the card receives to FILE, in pcap format.
+
+  --count N    end after N frames (default: no limit)
+  --seconds N  end after N seconds; 0 for on a signal (default 0)
+  --snaplen N  bytes to keep of each frame (default 65535)
+  --json       print the summary as one object
+  --help       print this`;
+
+const MAX_FRAME = 9018;
+
+/** Encodes batches of packets and appends them to a file. */
+class PcapWriter {
+  frames = 0;
+  readonly #bytes = new Uint8Array(1 << 20);
+  readonly #view = new DataView(this.#bytes.buffer);
+
+  constructor(readonly file: Deno.FsFile, readonly snaplen: number) {
+    file.writeSync(encodePcapHeader({ snapLength: snaplen }));
+  }
+
+  /** Writes the first `count` packets, all with the time of now. */
+  write(batch: Batch, count: number): void {
+    const now = performance.timeOrigin + performance.now();
+    let end = 0;
+    for (let i = 0; i < count; i++) end = this.#add(batch.handles[i], end, now);
+    for (let at = 0; at < end;) {
+      at += this.file.writeSync(this.#bytes.subarray(at, end));
+    }
+    this.frames += count;
+  }
+
+  /** A frame longer than a packet buffer comes as a chain of them. */
+  #add(handle: number, record: number, now: number): number {
+    const bytes = this.#bytes;
+    let at = record + PCAP_RECORD_LENGTH;
+    const limit = at + this.snaplen;
+    let original = 0;
+    for (let segment = handle; segment !== 0;) {
+      const pool = Mempool.of(segment);
+      const index = pool.index(segment);
+      const length = pool.lengths[index];
+      const { u8 } = pool;
+      const from = pool.offset(segment);
+      for (let i = 0; i < length && at < limit; i++) bytes[at++] = u8[from + i];
+      original += length;
+      segment = pool.nextSegments[index];
+    }
+    this.#view.setUint32(record, now / 1000, true);
+    this.#view.setUint32(record + 4, now % 1000 * 1000, true);
+    this.#view.setUint32(record + 8, at - record - PCAP_RECORD_LENGTH, true);
+    this.#view.setUint32(record + 12, original, true);
+    return at;
+  }
+}
+
+/** Opens the file and the card, and writes until the end. */
+export async function main(args: readonly string[]): Promise<number> {
+  const given = parse(args, HELP, ["ADDRESS", "FILE"], {
+    count: [Infinity, 1, 1e12],
+    seconds: [0, 0, 1e6],
+    snaplen: [65535, 14, 65535],
+  });
+  if (!given) return 0;
+  const { words: [address, path], count, snaplen } = given;
+
+  await using device = await openDevice({
+    address,
+    promiscuous: true,
+    maxFrameSize: MAX_FRAME,
+  });
+  using file = await Deno.create(path);
+  const writer = new PcapWriter(file, snaplen);
+  console.error(`capturing from ${address} to ${path}, Ctrl-C ends it`);
+  using _end = stopAfter(given.seconds, () => device.stopQueue(0));
+  for await (const batch of device.queue(0).rx) {
+    writer.write(batch, Math.min(batch.length, count - writer.frames));
+    batch.free();
+    if (writer.frames === count) break;
+  }
+
+  const { rxMissed: missed } = device.readStats();
+  const summary = { file: path, frames: writer.frames, missed };
+  console.log(given.json ? JSON.stringify(summary) : summary);
+  return 0;
+}
+
+if (import.meta.main) Deno.exit(await exitCode(main(Deno.args)));

@@ -1,0 +1,74 @@
+/**
+ * Forwards packets from one card to another, with one worker for each pair of queues.
+ *
+ *     deno run -P=demo examples/forward.ts sim:generator sim:sink
+ *
+ * This file is both the program and, by its default export, the worker's module.
+ *
+ * @module
+ */
+import { Batch, openDevice, type QueueContext, run } from "../mod.ts";
+import { swapMacs } from "../src/net/mod.ts";
+import { exitCode, parse, stopAfter } from "./_shared.ts";
+
+const HELP = `Usage: forward A B [options]
+
+Receives on card A, swaps the MAC addresses, and sends on card B.
+
+  --queues N        queue pairs of each card, one worker each (default 2)
+  --batch N         packets at a time (default 64)
+  --irq-timeout MS  0 polls, above 0 sleeps so long for an interrupt, --irq-timeout=-2
+                    without limit (default 100)
+  --seconds N       when to end; 0 for on a signal (default 0)
+  --json            print the summary as one object
+  --help            print this`;
+
+/** What happens to packets: runs in a worker for each queue. */
+export default function forward(queue: QueueContext): void {
+  const [{ rx }, { tx }] = queue.ports;
+  const { pool } = rx;
+  const batch = new Batch((queue.args as { batch: number }).batch);
+  while (!queue.stopped) {
+    const received = rx.receive(batch);
+    for (let i = 0; i < received; i++) {
+      swapMacs(pool.u8, pool.offset(batch.handles[i]));
+    }
+    const sent = tx.send(batch);
+    if (sent < received) queue.stats.add("dropped", batch.free(sent));
+  }
+}
+
+/** Opens both cards and lets the workers forward until the end. */
+export async function main(args: readonly string[]): Promise<number> {
+  const given = parse(args, HELP, ["A", "B"], {
+    queues: [2, 1, 128],
+    batch: [64, 1, 65536],
+    "irq-timeout": [100, -1e9, 1e9],
+    seconds: [0, 0, 1e6],
+  });
+  if (!given) return 0;
+  const { words: [a, b], queues, batch, "irq-timeout": irqTimeoutMs } = given;
+  const options = { queues, irqTimeoutMs, promiscuous: true };
+
+  await using from = await openDevice({ ...options, address: a });
+  await using to = await openDevice({ ...options, address: b });
+  const worker = import.meta.url;
+  await using running = await run([from, to], { worker, args: { batch } });
+  console.error(`forwarding from ${a} to ${b}, Ctrl-C ends it`);
+  using _end = stopAfter(given.seconds, () => running.stop());
+  await running.done;
+
+  const count = { received: 0, sent: 0, dropped: 0 };
+  for (
+    const { ports: [{ rxPackets, dropped }, { txPackets }] } of running.stats()
+  ) {
+    count.received += rxPackets;
+    count.sent += txPackets;
+    count.dropped += dropped;
+  }
+  const summary = { ...count, missed: from.readStats().rxMissed };
+  console.log(given.json ? JSON.stringify(summary) : summary);
+  return running.failures.length === 0 ? 0 : 1;
+}
+
+if (import.meta.main) Deno.exit(await exitCode(main(Deno.args)));

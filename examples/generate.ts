@@ -1,0 +1,142 @@
+/**
+ * A packet generator: sends UDP packets of many flows, as fast as it goes or at a rate.
+ *
+ *     deno run -P=demo examples/generate.ts sim:sink --rate 100000
+ *
+ * This file is both the program and, by its default export, the worker's module.
+ *
+ * @module
+ */
+import {
+  Batch,
+  emptyStats,
+  openDevice,
+  type QueueContext,
+  run,
+} from "../mod.ts";
+import * as net from "../src/net/mod.ts";
+import { exitCode, parse, stopAfter } from "./_shared.ts";
+
+const HELP = `Usage: generate ADDRESS [options]
+
+Sends UDP packets from 198.18.0.1 to 198.18.0.2 and shows each second how many.
+
+  --size N     bytes of a frame, without its check sequence (default 60)
+  --flows N    flows, told apart by their source port (default 64)
+  --rate N     packets a second in all; 0 for as fast as it goes (default 0)
+  --queues N   transmit queues, one worker each (default 1)
+  --seconds N  when to end; 0 for on a signal (default 0)
+  --json       print one object a second, and one for all
+  --help       print this`;
+
+const HEADERS = 42;
+const SOURCE_PORT = 34;
+const FIRST_PORT = 1024;
+const idle = new Int32Array(new SharedArrayBuffer(4));
+
+/** What each worker is told. */
+interface Order {
+  frame: Uint8Array;
+  flows: number;
+  /** Packets a second of each queue; 0 for no limit. */
+  rate: number;
+  queues: number;
+}
+
+/** Makes packets and sends them: runs in a worker for each queue. */
+export default function generate(queue: QueueContext): void {
+  const { frame, flows, rate, queues } = queue.args as Order;
+  const { tx, pool } = queue;
+  const batch = new Batch(64);
+  const begin = performance.now();
+  let made = 0;
+  while (!queue.stopped) {
+    const elapsed = (performance.now() - begin) / 1000;
+    let due = rate === 0 ? batch.capacity : Math.floor(elapsed * rate) - made;
+    for (; due > 0 && batch.length < batch.capacity; due--) {
+      const handle = pool.allocate();
+      if (handle === 0) break;
+      const at = pool.offset(handle);
+      pool.u8.set(frame, at);
+      const flow = (made++ * queues + queue.queue) % flows;
+      net.writeU16(pool.u8, at + SOURCE_PORT, FIRST_PORT + flow);
+      pool.lengths[pool.index(handle)] = frame.length;
+      batch.push(handle);
+    }
+    const sent = tx.send(batch);
+    batch.handles.copyWithin(0, sent, batch.length);
+    batch.length -= sent;
+    if (sent === 0) Atomics.wait(idle, 0, 0, 0.2);
+  }
+  batch.free();
+  for (let patience = 100; tx.pending > 0 && patience > 0; patience--) {
+    if (tx.reclaim() === 0) Atomics.wait(idle, 0, 0, 1);
+  }
+}
+
+/** A frame that only lacks its source port. */
+function template(size: number, mac: string): Uint8Array {
+  const frame = new Uint8Array(size);
+  const to = net.parseMac("02:00:00:00:00:02");
+  net.writeEthernet(frame, 0, to, net.parseMac(mac), net.ETHER_TYPE.ipv4);
+  const udp = net.writeIpv4(frame, net.ETHERNET_HEADER_LENGTH, {
+    source: net.parseIpv4("198.18.0.1"),
+    destination: net.parseIpv4("198.18.0.2"),
+    protocol: net.IP_PROTOCOL.udp,
+    payloadLength: size - HEADERS + net.UDP_HEADER_LENGTH,
+  });
+  net.writeUdp(frame, udp, FIRST_PORT, 9, size - HEADERS);
+  return frame;
+}
+
+/** Opens the card and shows what its workers send. */
+export async function main(args: readonly string[]): Promise<number> {
+  const given = parse(args, HELP, ["ADDRESS"], {
+    size: [60, 60, 1514],
+    flows: [64, 1, 64512],
+    rate: [0, 0, 1e9],
+    queues: [1, 1, 128],
+    seconds: [0, 0, 1e6],
+  });
+  if (!given) return 0;
+  const { words: [address], size, flows, queues } = given;
+
+  await using device = await openDevice({ address, queues });
+  const frame = template(size, device.macAddress);
+  const order: Order = { frame, flows, rate: given.rate / queues, queues };
+  const worker = import.meta.url;
+  await using running = await run(device, { worker, args: order });
+  using _end = stopAfter(given.seconds, () => running.stop());
+  const begin = performance.now();
+  let last = { time: begin, packets: 0 };
+  const counted = emptyStats();
+  const timer = setInterval(() => {
+    const packets = device.readStats(counted).txPackets;
+    const time = performance.now();
+    show(packets - last.packets, time - last.time, size, given.json);
+    last = { time, packets };
+  }, 1000);
+  await running.done;
+  clearInterval(timer);
+  const packets = device.readStats(counted).txPackets;
+  if (!given.json) console.log("in all:");
+  show(packets, performance.now() - begin, size, given.json);
+  return running.failures.length === 0 ? 0 : 1;
+}
+
+function show(packets: number, ms: number, size: number, json: boolean): void {
+  const mpps = packets / ms / 1000;
+  // A frame takes 24 bytes more on the wire: preamble, check sequence, gap.
+  const gbits = mpps * (size + 24) * 8 / 1000;
+  const text = [
+    `${packets} packets`,
+    `${mpps.toFixed(3)} Mpps`,
+    `${gbits.toFixed(3)} Gbit/s`,
+  ];
+  const seconds = ms / 1000;
+  console.log(
+    json ? JSON.stringify({ seconds, packets, mpps, gbits }) : text.join(", "),
+  );
+}
+
+if (import.meta.main) Deno.exit(await exitCode(main(Deno.args)));
