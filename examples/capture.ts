@@ -11,7 +11,7 @@ import { type Batch, Mempool, openDevice } from "../mod.ts";
 import { encodePcapHeader, PCAP_RECORD_LENGTH } from "../src/net/mod.ts";
 import { exitCode, parse, stopAfter } from "./_shared.ts";
 
-const HELP = `Usage: capture ADDRESS FILE [options]
+const HELP = `Usage: ixl capture ADDRESS FILE [options]
 
 Writes every frame that the card receives to FILE, in pcap format.
 

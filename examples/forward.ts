@@ -11,7 +11,7 @@ import { Batch, openDevice, type QueueContext, run } from "../mod.ts";
 import { swapMacs } from "../src/net/mod.ts";
 import { exitCode, parse, stopAfter } from "./_shared.ts";
 
-const HELP = `Usage: forward A B [options]
+const HELP = `Usage: ixl forward A B [options]
 
 Receives on card A, swaps the MAC addresses, and sends on card B.
 

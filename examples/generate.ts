@@ -17,7 +17,7 @@ import {
 import * as net from "../src/net/mod.ts";
 import { exitCode, parse, stopAfter } from "./_shared.ts";
 
-const HELP = `Usage: generate ADDRESS [options]
+const HELP = `Usage: ixl generate ADDRESS [options]
 
 Sends UDP packets from 198.18.0.1 to 198.18.0.2 and shows each second how many.
 

@@ -12,7 +12,7 @@ import { Batch, openDevice } from "../mod.ts";
 import * as net from "../src/net/mod.ts";
 import { exitCode, parse, stopAfter } from "./_shared.ts";
 
-const HELP = `Usage: responder ADDRESS --ip IPV4 [options]
+const HELP = `Usage: ixl responder ADDRESS --ip IPV4 [options]
 
 Answers ARP requests and pings for an IPv4 address.
 

@@ -65,9 +65,13 @@ const HELP = `Usage: ixl COMMAND [arguments]
 
 User-space network card drivers in TypeScript.
 
-${definitionList(ENTRIES.map(({ name, summary }) => [name, summary]))}
-  help [COMMAND]  prints this, or what a command can do
-  --version       prints the version
+${
+  definitionList([
+    ...ENTRIES.map(({ name, summary }): [string, string] => [name, summary]),
+    ["help [COMMAND]", "Prints this, or what a command can do"],
+    ["--version", "Prints the version"],
+  ])
+}
 
 ixl list shows the addresses that a command takes. IXL_LOG=debug says step by step what is done.`;
 
