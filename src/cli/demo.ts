@@ -6,9 +6,8 @@
  *
  * @module
  */
-import { simControls } from "../device.ts";
-import { type Device, openDevice } from "../device.ts";
-import { type QueueSnapshot, Run, run } from "../runtime/run.ts";
+import { type Device, openDevice, simControls } from "../device.ts";
+import { type QueueSnapshot, type Run, run } from "../runtime/run.ts";
 import { stopOnSignals } from "../runtime/signals.ts";
 import { type DeviceStats, emptyStats } from "../stats.ts";
 import { type Command, defineCommand, type Given } from "./command.ts";
@@ -16,6 +15,7 @@ import { comparePcaps } from "./compare_pcaps.ts";
 import { type Column, formatTable, LiveTable } from "./table.ts";
 
 const FORWARDER = new URL("../../examples/forward.ts", import.meta.url);
+const FLOWS = 256;
 const TICK_MS = 1000;
 const CHECK_MS = 10;
 /** Time without any progress after which frames that are still on their way count as lost. */
@@ -162,15 +162,21 @@ async function demo(given: Given): Promise<number> {
 function source(given: Given): string {
   const file = given.text("pcap-in");
   if (file) return `sim:pcap?in=${encodeURIComponent(file)}`;
-  const [rate, size] = [given.number("rate"), given.number("size")];
-  return `sim:generator?flows=256&rate=${rate}&size=${size}`;
+  return `sim:generator?rate=${given.number("rate")}&${traffic(given)}`;
 }
 
 function sink(given: Given): string {
   const file = given.text("pcap-out");
-  const out = file ? `?out=${encodeURIComponent(file)}` : "";
+  const out = file ? `&out=${encodeURIComponent(file)}` : "";
   // A capture has no sequence numbers for a sink to check: it is compared file with file.
-  return given.text("pcap-in") ? `sim:pcap${out}` : `sim:sink${out}`;
+  return given.text("pcap-in")
+    ? `sim:pcap?${out}`
+    : `sim:sink?${traffic(given)}${out}`;
+}
+
+/** What generator and sink must agree on. */
+function traffic(given: Given): string {
+  return `flows=${FLOWS}&size=${given.number("size")}`;
 }
 
 /** The running demo: its clock, its table, and its books. */

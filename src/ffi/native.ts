@@ -1,5 +1,5 @@
 /**
- * The optional C shim: barriers that reach a device, a pause for spinning, and a `poll` that returns -errno.
+ * The optional C shim: barriers that reach a device, and a `poll` that returns -errno.
  *
  * Built by `deno task native`, or named by `IXL_NATIVE`: a path, or a URL that is fetched once and cached.
  * On x86-64 nothing needs it. On arm64 the software card does without; a real card does not.
@@ -14,7 +14,6 @@ const SYMBOLS = {
   ixl_version: { parameters: [], result: "u32" },
   ixl_store_barrier: { parameters: [], result: "void" },
   ixl_load_barrier: { parameters: [], result: "void" },
-  ixl_cpu_pause: { parameters: [], result: "void" },
   ixl_poll: { parameters: ["buffer", "usize", "i32"], result: "i64" },
 } as const;
 

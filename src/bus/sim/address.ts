@@ -67,7 +67,7 @@ const WIRES: readonly WireSpec["type"][] = [
 const NUMBERS: Readonly<Record<string, readonly [number, number, number]>> = {
   // default, least, most
   flows: [64, 1, 4096],
-  size: [60, 0, 15872],
+  size: [60, 0, 15868],
   rate: [0, 0, 1e9],
   count: [0, 0, Number.MAX_SAFE_INTEGER],
   seed: [1, 0, 0xffffffff],
