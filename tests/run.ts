@@ -46,6 +46,13 @@ const TIERS: Tier[] = [
     limitMinutes: 15,
   },
   {
+    name: "e2e",
+    about: "the command line and the examples in processes of their own",
+    needs: [],
+    hugepages: 128,
+    limitMinutes: 10,
+  },
+  {
     name: "guest",
     about: "drivers under VFIO in a virtual machine with QEMU's cards",
     needs: [],
