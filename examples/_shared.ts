@@ -31,7 +31,7 @@ export function parse<O extends Options>(
     boolean: ["help", "json"],
     string: ["_", ...Object.keys(options)],
     alias: { help: "h" },
-    unknown: (arg, option) => option === undefined || fail(arg, "is unknown"),
+    unknown: (arg, option) => option === undefined || fail(arg, unknown(arg)),
   });
   if (given.help) return console.log(help), undefined;
   const words = given._.map(String);
@@ -42,6 +42,11 @@ export function parse<O extends Options>(
     valueOf(`--${name}`, given[name] as string | undefined, option),
   ]);
   return { words, json: given.json, ...Object.fromEntries(values) };
+}
+
+function unknown(arg: string): string {
+  const negative = `a negative value needs an equals sign, --option=${arg}`;
+  return /^-\d/.test(arg) ? negative : "is unknown";
 }
 
 function valueOf(name: string, text: string | undefined, option: Options[""]) {
