@@ -23,6 +23,9 @@ const HANDOVER_TIMEOUT_MS = 2000;
 /** `irqTimeoutMs` that leaves the waiting to the caller. */
 const CALLER_WAITS = -1;
 
+/** A queue in an isolate that has the registers already. */
+export type LocalQueue = Omit<QueueDescription, "bus">;
+
 /** What a driver completes with {@linkcode pollRing} and {@linkcode unmaskIrq}. */
 export abstract class BaseRxQueue implements RxQueue {
   readonly index: number;
@@ -43,7 +46,7 @@ export abstract class BaseRxQueue implements RxQueue {
   #emptyPolls = 0;
 
   /** @param description What the device said of the queue. */
-  constructor(description: QueueDescription) {
+  constructor(description: LocalQueue) {
     const { config } = description;
     this.index = description.index;
     this.depth = config.rxDepth;
@@ -77,6 +80,11 @@ export abstract class BaseRxQueue implements RxQueue {
 
   get polling(): boolean {
     return this.#config.irqTimeoutMs === 0 || this.#adaptive.polling;
+  }
+
+  /** True while this object is the one that receives, and so the user of the pool. */
+  get holding(): boolean {
+    return Atomics.load(this.control.words, Word.Owner) === this.#token;
   }
 
   get stopped(): boolean {

@@ -1,0 +1,460 @@
+/**
+ * The part of a device that is the same for every chip: memory, queues, pools, statistics, the link, the end.
+ *
+ * @module
+ */
+import type { BusDevice } from "../bus/bus.ts";
+import type { DeviceConfig } from "../config.ts";
+import type {
+  Device,
+  DeviceFeatures,
+  LinkState,
+  QueueDescription,
+  QueuePair,
+} from "../device_api.ts";
+import {
+  ConfigError,
+  DeviceTimeoutError,
+  IxlError,
+  NotSupportedError,
+} from "../errors.ts";
+import { log } from "../log.ts";
+import { formatMac, parseMac } from "../net/ethernet.ts";
+import type { PciIds } from "../pci/ids.ts";
+import { type DeviceStats, emptyStats } from "../stats.ts";
+import type { BaseRxQueue, LocalQueue } from "./base_rx_queue.ts";
+import { DeviceMemory, type QueueMemory } from "./device_memory.ts";
+import { LinkWatch } from "./link_watch.ts";
+import { Word } from "./queue_control.ts";
+import { until } from "./wait.ts";
+
+/** How long the user of a queue may take to follow a change of its pool. */
+const SETTLE_TIMEOUT_MS = 2000;
+/** How often memory is looked for that a shrunk pool no longer needs. */
+const RELEASE_INTERVAL_MS = 200;
+/** Often enough that no 32-bit counter wraps between: at 14.88 million frames a second one takes 288 s. */
+const STATISTICS_INTERVAL_MS = 60_000;
+/** In the place of an owner's token while the device itself looks after a queue's pool. */
+const DEVICE_TOKEN = -1;
+const MULTICAST_BIT = 1;
+
+type Timer = ReturnType<typeof setInterval>;
+
+/** The halves of a queue pair in this isolate. */
+export interface LocalPair extends QueuePair {
+  readonly rx: BaseRxQueue;
+}
+
+/**
+ * What a driver completes: the hooks below, each about the chip alone. `start()` and `close()` call them in the
+ * right order.
+ */
+export abstract class BaseDevice implements Device {
+  abstract readonly driver: string;
+  abstract readonly model: string;
+  abstract readonly features: DeviceFeatures;
+  /** The station address: six octets. Known once the chip is configured. */
+  protected station: Uint8Array = new Uint8Array(6);
+  /** The device on its bus. */
+  protected readonly bus: BusDevice;
+  #memory: DeviceMemory | undefined;
+  #linkWatch: LinkWatch | undefined;
+  readonly #pairs: (LocalPair | undefined)[] = [];
+  readonly #resizing: Promise<void>[] = [];
+  #counted: DeviceStats = emptyStats();
+  #statisticsTimer: Timer | undefined;
+  #releaseTimer: Timer | undefined;
+  #started = false;
+  #closing: Promise<void> | undefined;
+
+  /**
+   * @param bus The device on its bus, which belongs to this object from then on.
+   * @param config How it is to be used.
+   */
+  constructor(bus: BusDevice, readonly config: DeviceConfig) {
+    this.bus = bus;
+  }
+
+  /** Bytes of one descriptor. */
+  protected abstract readonly descriptorBytes: number;
+  /** Throws a ConfigError for what the chip cannot do. */
+  protected abstract checkConfig(): void;
+  /** Brings the chip into a known state: no DMA, no interrupts. */
+  protected abstract resetChip(): Promise<void>;
+  /** Sets up everything but interrupts, starts the rings, and fills {@linkcode station}. Bus mastering is on. */
+  protected abstract configureChip(): Promise<void>;
+  /** Lets interrupts through: vector q for queue q, the next one for the link. They are routed. */
+  protected abstract enableInterrupts(): void;
+  /** Masks all interrupts. */
+  protected abstract disableInterrupts(): void;
+  /** Masks the interrupt of one queue. */
+  protected abstract maskQueue(index: number): void;
+  /** Clears the cause of a link interrupt and lets the next one through. */
+  protected abstract acknowledgeLink(): void;
+  /** Stops the rings of a queue in hardware, letting pending packets out if they go soon. */
+  protected abstract stopRings(index: number): Promise<void>;
+  /** Starts the rings of a queue afresh, the receive ring full of packets. */
+  protected abstract startRings(index: number): Promise<void>;
+  /** Stops all DMA of the chip. */
+  protected abstract stopDma(): Promise<void>;
+  /** Makes the queue pair for this isolate. */
+  protected abstract createPair(queue: LocalQueue): LocalPair;
+  /** Adds what the chip counted since the last call. */
+  protected abstract collectStatistics(into: DeviceStats): void;
+  /** Programs the station address. */
+  protected abstract programStation(mac: Uint8Array): void;
+  /** Adds an address to the filter, or takes it out. */
+  protected abstract programFilter(mac: Uint8Array, wanted: boolean): void;
+
+  abstract link(): LinkState;
+  abstract setPromiscuous(enabled: boolean): void;
+  abstract setAllMulticast(enabled: boolean): void;
+  abstract setRssKey(key: Uint8Array): void;
+  abstract setRssTable(table: readonly number[]): void;
+
+  get address(): string {
+    return this.bus.address;
+  }
+
+  get ids(): PciIds {
+    return this.bus.ids;
+  }
+
+  get rxQueueCount(): number {
+    return this.config.queues;
+  }
+
+  get txQueueCount(): number {
+    return this.config.queues;
+  }
+
+  get rxQueueDepth(): number {
+    return this.config.rxDepth;
+  }
+
+  get txQueueDepth(): number {
+    return this.config.txDepth;
+  }
+
+  get maxFrameSize(): number {
+    return this.config.maxFrameSize;
+  }
+
+  get macAddress(): string {
+    return formatMac(this.station);
+  }
+
+  get linkSpeed(): number {
+    return this.link().speed;
+  }
+
+  get closed(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  /** Brings the device up. When it fails, `close()` undoes what was done. */
+  async start(): Promise<void> {
+    const { bus, config } = this;
+    this.checkConfig();
+    this.#checkVectors();
+    this.step("allocating memory");
+    const memory = DeviceMemory.allocate(bus, config, this.descriptorBytes);
+    this.#memory = memory;
+    this.#started = true;
+    await this.resetChip();
+    bus.setBusMaster(true);
+    await this.configureChip();
+    this.step("routing interrupts");
+    bus.interrupts.route([
+      ...memory.queues.map(({ irq }) => irq.fd),
+      memory.link.fd,
+    ]);
+    this.enableInterrupts();
+    this.#linkWatch = new LinkWatch(memory.link, {
+      link: () => this.link(),
+      acknowledgeLink: () => this.acknowledgeLink(),
+    });
+    this.#statisticsTimer = unrefInterval(
+      () => this.collectStatistics(this.#counted),
+      STATISTICS_INTERVAL_MS,
+    );
+    if (config.linkTimeoutMs > 0) await this.waitForLink(config.linkTimeoutMs);
+    this.step(`up at ${this.linkSpeed} Mbit/s`);
+  }
+
+  queue(index: number): LocalPair {
+    return this.#pairs[index] ??= this.createPair(this.#local(index));
+  }
+
+  describeQueue(index: number): QueueDescription {
+    return { ...this.#local(index), bus: this.bus.describe() };
+  }
+
+  setMacAddress(mac: string): void {
+    const octets = unicast(mac);
+    this.programStation(octets);
+    this.station = octets;
+  }
+
+  addMacFilter(mac: string): void {
+    this.programFilter(unicast(mac), true);
+  }
+
+  removeMacFilter(mac: string): void {
+    this.programFilter(unicast(mac), false);
+  }
+
+  async waitForLink(timeoutMs: number): Promise<void> {
+    if (await until(() => this.link().up, timeoutMs)) return;
+    throw new DeviceTimeoutError(
+      `link of ${this.address}: is the cable plugged in at both ends? The link coming up`,
+      timeoutMs,
+    );
+  }
+
+  linkChanges(): AsyncIterable<LinkState> {
+    const watch = this.#linkWatch;
+    if (watch === undefined) throw this.#isClosed();
+    return watch.changes();
+  }
+
+  readStats(into: DeviceStats = emptyStats()): DeviceStats {
+    this.collectStatistics(this.#counted);
+    for (const [name, value] of Object.entries(this.#counted)) {
+      into[name as keyof DeviceStats] += value;
+    }
+    this.#counted = emptyStats();
+    return into;
+  }
+
+  resetStats(): void {
+    this.readStats();
+  }
+
+  extendRxMempool(queue: number, entries: number): Promise<void> {
+    assertCount(entries);
+    return this.#resizeInTurn(queue, entries);
+  }
+
+  async shrinkRxMempool(queue: number, entries: number): Promise<void> {
+    assertCount(entries);
+    await this.#resizeInTurn(queue, -entries);
+    this.#releaseSoon();
+  }
+
+  rxIrq(queue: number): number {
+    return this.#queue(queue).irq.fd;
+  }
+
+  checkRxIrq(queue: number): boolean {
+    const { irq } = this.#queue(queue);
+    if (!irq.clear()) return false;
+    this.maskQueue(queue);
+    return true;
+  }
+
+  ackRxIrq(queue: number): void {
+    this.queue(queue).rx.ackIrq();
+  }
+
+  rebindRxIrq(queue: number): void {
+    this.queue(queue).rx.rebindIrq();
+  }
+
+  stopQueue(index: number): void {
+    const { control, wake } = this.#queue(index);
+    Atomics.store(control.words, Word.Stop, 1);
+    wake.raise();
+  }
+
+  resumeQueue(index: number): void {
+    const { control, wake } = this.#queue(index);
+    wake.clear();
+    Atomics.store(control.words, Word.Owner, 0);
+    Atomics.store(control.words, Word.Wanted, 0);
+    Atomics.store(control.words, Word.Stop, 0);
+  }
+
+  async restartQueue(index: number): Promise<void> {
+    const { pool, irq } = this.#queue(index);
+    this.stopQueue(index);
+    await this.stopRings(index);
+    pool.reclaimAll();
+    await this.startRings(index);
+    irq.clear();
+    this.resumeQueue(index);
+    this.ackRxIrq(index);
+  }
+
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Where the rings of a queue lie for the chip. */
+  protected ringAddresses(index: number): { rx: bigint; tx: bigint } {
+    const { rxIova, txIova } = this.#queue(index);
+    return { rx: rxIova, tx: txIova };
+  }
+
+  /** Says in the log what is being done; silent unless `IXL_LOG=debug`. */
+  protected step(message: string): void {
+    log("debug", this.address, message);
+  }
+
+  #checkVectors(): void {
+    const { kind, count } = this.bus.interrupts;
+    if (count > this.config.queues) return;
+    throw new NotSupportedError(
+      `${this.config.queues} queues need ${
+        this.config.queues + 1
+      } interrupt vectors, ${this.address} has ${count} (${kind}): use fewer queues`,
+    );
+  }
+
+  #queue(index: number): QueueMemory {
+    if (this.closed || this.#memory === undefined) throw this.#isClosed();
+    const queue = this.#memory.queues[index];
+    if (queue !== undefined) return queue;
+    throw new ConfigError(
+      "queue",
+      `there is no queue ${index}: this device has ${this.config.queues}`,
+    );
+  }
+
+  #isClosed(): IxlError {
+    return new IxlError("device-gone", `${this.address} is closed`);
+  }
+
+  #local(index: number): LocalQueue {
+    const queue = this.#queue(index);
+    return {
+      driver: this.driver,
+      index,
+      rings: queue.rings,
+      pool: queue.pool.description,
+      counters: queue.counters,
+      control: queue.control.buffer,
+      irqFd: queue.irq.fd,
+      wakeFd: queue.wake.fd,
+      config: this.config,
+    };
+  }
+
+  /** One change of a pool after the other. */
+  #resizeInTurn(index: number, change: number): Promise<void> {
+    const before = this.#resizing[index] ?? Promise.resolve();
+    const after = before.then(() => this.#resize(index, change));
+    this.#resizing[index] = after.catch(() => {});
+    return after;
+  }
+
+  async #resize(index: number, change: number): Promise<void> {
+    const queue = this.#queue(index);
+    queue.pool.resize(queue.pool.target + change);
+    // Nobody uses a stopped queue: the next user follows when it starts.
+    if (queue.control.words[Word.Stop] !== 0) return;
+    if (await until(() => this.#settle(index, queue), SETTLE_TIMEOUT_MS)) {
+      return;
+    }
+    throw new DeviceTimeoutError(
+      `queue ${index} following the new size of its pool: does its worker still call receive()? It`,
+      SETTLE_TIMEOUT_MS,
+    );
+  }
+
+  /** Makes the pool follow where this isolate may, and asks its user where not. */
+  #settle(index: number, { pool, control, wake }: QueueMemory): boolean {
+    if (pool.settled || this.closed) return true;
+    if (this.#pairs[index]?.rx.holding) {
+      pool.sync();
+    } else if (
+      Atomics.compareExchange(control.words, Word.Owner, 0, DEVICE_TOKEN) === 0
+    ) {
+      pool.sync();
+      Atomics.store(control.words, Word.Owner, 0);
+    } else {
+      wake.raise();
+    }
+    return pool.settled;
+  }
+
+  #releaseSoon(): void {
+    this.#releaseTimer ??= unrefInterval(() => {
+      const pools = this.#memory?.queues.map(({ pool }) => pool) ?? [];
+      const left = pools.filter((pool) => !pool.releaseMemory());
+      if (left.length === 0) this.#stopReleasing();
+    }, RELEASE_INTERVAL_MS);
+  }
+
+  #stopReleasing(): void {
+    clearInterval(this.#releaseTimer);
+    this.#releaseTimer = undefined;
+  }
+
+  async #close(): Promise<void> {
+    const memory = this.#memory;
+    this.#stopReleasing();
+    clearInterval(this.#statisticsTimer);
+    for (const { control, wake } of memory?.queues ?? []) {
+      Atomics.store(control.words, Word.Stop, 1);
+      wake.raise();
+    }
+    await this.#attempt(
+      "stop watching the link",
+      () => this.#linkWatch?.stop(),
+    );
+    if (this.#started) await this.#stopHardware();
+    await this.#attempt("free the memory", () => memory?.free());
+    await this.bus.close();
+  }
+
+  /** Each step is tried even when one before it failed: a card that is gone must not keep memory and eventfds. */
+  async #stopHardware(): Promise<void> {
+    const { bus } = this;
+    const queues = Array.from({ length: this.config.queues }, (_, i) => i);
+    await Promise.all(
+      queues.map((index) =>
+        this.#attempt(`stop queue ${index}`, () => this.stopRings(index))
+      ),
+    );
+    await this.#attempt("mask interrupts", () => this.disableInterrupts());
+    await this.#attempt("take interrupts away", () => bus.interrupts.route([]));
+    await this.#attempt("stop DMA", () => this.stopDma());
+    await this.#attempt("stop bus mastering", () => bus.setBusMaster(false));
+  }
+
+  async #attempt(
+    what: string,
+    action: () => void | Promise<void> | undefined,
+  ): Promise<void> {
+    try {
+      this.step(what);
+      await action();
+    } catch (error) {
+      log("warn", this.address, `could not ${what}: ${error}`);
+    }
+  }
+}
+
+function unicast(mac: string): Uint8Array {
+  const octets = parseMac(mac);
+  const zero = octets.every((octet) => octet === 0);
+  if (!zero && (octets[0] & MULTICAST_BIT) === 0) return octets;
+  throw new TypeError(`${mac} is no unicast address`);
+}
+
+function assertCount(entries: number): void {
+  if (Number.isInteger(entries) && entries > 0) return;
+  throw new ConfigError("entries", `${entries} is not a positive integer`);
+}
+
+/** A timer that does not keep the program alive. */
+function unrefInterval(action: () => void, milliseconds: number): Timer {
+  const timer = setInterval(action, milliseconds);
+  Deno.unrefTimer(timer);
+  return timer;
+}

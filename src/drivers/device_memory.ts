@@ -1,0 +1,151 @@
+/**
+ * The memory and the eventfds of an open device: what must be given back whatever happens.
+ *
+ * @module
+ */
+import type { BusDevice } from "../bus/bus.ts";
+import type { DeviceConfig } from "../config.ts";
+import type { RingsDescription } from "../device_api.ts";
+import { type DmaBacking, DmaMemory } from "../dma/memory.ts";
+import { IrqLine } from "../irq/line.ts";
+import { Mempool } from "../mempool.ts";
+import { QueueCounters } from "../stats.ts";
+import { QueueControl } from "./queue_control.ts";
+
+/** Packets of a pool beyond what fills both rings: batches in the hands of user code. */
+const ENTRIES_FOR_BATCHES = 1024;
+/** The granularity of a pool's default size. */
+const ENTRIES_STEP = 64;
+
+const BACKINGS = {
+  auto: "auto",
+  require: "hugepages",
+  never: "plain",
+} as const satisfies Record<DeviceConfig["hugepages"], DmaBacking | "auto">;
+
+/** What one queue pair has. */
+export interface QueueMemory {
+  /** Its packets. */
+  readonly pool: Mempool;
+  /** Its control block. */
+  readonly control: QueueControl;
+  /** Its counters. */
+  readonly counters: SharedArrayBuffer;
+  /** Where its rings are for software. */
+  readonly rings: RingsDescription;
+  /** Where its receive ring is for the device. */
+  readonly rxIova: bigint;
+  /** Where its transmit ring is for the device. */
+  readonly txIova: bigint;
+  /** Its interrupt. */
+  readonly irq: IrqLine;
+  /** Wakes whoever sleeps on it. */
+  readonly wake: IrqLine;
+}
+
+/** Everything of a device that is not in the chip. */
+export class DeviceMemory {
+  /** Per queue pair. */
+  readonly queues: QueueMemory[] = [];
+  /** The interrupt for link changes and all that is not a queue's. */
+  readonly link: IrqLine;
+  readonly #undo: (() => void)[] = [];
+
+  private constructor() {
+    this.link = IrqLine.create();
+    this.#undo.push(() => this.link.close());
+  }
+
+  /**
+   * Allocates rings, pools, control blocks and eventfds, and lets the device reach rings and pools.
+   * @param descriptorBytes Bytes of a descriptor.
+   */
+  static allocate(
+    bus: BusDevice,
+    config: DeviceConfig,
+    descriptorBytes: number,
+  ): DeviceMemory {
+    const memory = new DeviceMemory();
+    try {
+      memory.#allocate(bus, config, descriptorBytes);
+      return memory;
+    } catch (error) {
+      memory.free();
+      throw error;
+    }
+  }
+
+  /** Gives everything back. No device and no other isolate may use it any more. A second call does nothing. */
+  free(): void {
+    const failures: unknown[] = [];
+    for (let undo = this.#undo.pop(); undo; undo = this.#undo.pop()) {
+      try {
+        undo();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+
+  #allocate(bus: BusDevice, config: DeviceConfig, bytes: number): void {
+    const { queues, rxDepth, txDepth } = config;
+    const perQueue = (rxDepth + txDepth) * bytes;
+    const rings = DmaMemory.allocate({
+      bytes: queues * perQueue,
+      backing: BACKINGS[config.hugepages],
+      numaNode: bus.numaNode,
+      label: "ixl-rings",
+    });
+    this.#undo.push(() => rings.free());
+    const iova = bus.dma.attach(rings);
+    this.#undo.push(() => bus.dma.detach(rings));
+    for (let i = 0; i < queues; i++) {
+      const rx = i * perQueue;
+      const tx = rx + rxDepth * bytes;
+      const pool = createPool(bus, config);
+      this.#undo.push(() => pool.destroy());
+      this.queues.push({
+        pool,
+        control: new QueueControl(
+          QueueControl.allocate(rxDepth, txDepth),
+          rxDepth,
+          txDepth,
+        ),
+        counters: QueueCounters.allocate(),
+        rings: {
+          buffer: rings.buffer,
+          rxOffset: rings.byteOffset + rx,
+          txOffset: rings.byteOffset + tx,
+        },
+        rxIova: iova + BigInt(rx),
+        txIova: iova + BigInt(tx),
+        irq: this.#line(),
+        wake: this.#line(),
+      });
+    }
+  }
+
+  #line(): IrqLine {
+    const line = IrqLine.create();
+    this.#undo.push(() => line.close());
+    return line;
+  }
+}
+
+function createPool(bus: BusDevice, config: DeviceConfig): Mempool {
+  const { rxDepth, txDepth, entrySize, poolMaxEntries, debug } = config;
+  const enough = rxDepth + txDepth + ENTRIES_FOR_BATCHES;
+  return Mempool.create({
+    entries: config.poolEntries ||
+      Math.ceil(enough / ENTRIES_STEP) * ENTRIES_STEP,
+    entrySize,
+    ...(poolMaxEntries ? { maxEntries: poolMaxEntries } : {}),
+    ...(debug === undefined ? {} : { debug }),
+    memory: {
+      backing: BACKINGS[config.hugepages],
+      numaNode: bus.numaNode,
+      label: "ixl-pool",
+    },
+  }, bus.dma);
+}

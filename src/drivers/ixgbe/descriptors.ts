@@ -1,0 +1,82 @@
+/**
+ * The words of advanced descriptors: four 32-bit words each, little-endian. Sections of the 82599 datasheet
+ * (331520, revision 3.4).
+ *
+ * @module
+ */
+
+/** Bytes of a descriptor (7.1.6, 7.2.3.2.4). */
+export const DESCRIPTOR_BYTES = 16;
+/** Words of a descriptor. */
+export const DESCRIPTOR_WORDS = 4;
+
+/**
+ * Receive, as software writes it (7.1.6.1):
+ *
+ *     word 0, 1   address of the packet buffer
+ *     word 2, 3   address of the header buffer; 0 without header splitting, which also clears DD
+ *
+ * and as hardware writes it back (7.1.6.2):
+ *
+ *     word 0      3:0 RSS type, 16:4 packet type, 20:17 RSC count, 30:21 header length, 31 SPH
+ *     word 1      RSS hash (with RXCSUM.PCSD)
+ *     word 2      19:0 extended status, 31:20 extended errors
+ *     word 3      15:0 packet length, 31:16 VLAN tag
+ */
+export const Rx = {
+  /** Word 0: what was hashed; 0 for nothing (table 7-19). */
+  RSS_TYPE: 0xf,
+  /** Word 0: the hash field holds a flow director filter, not a hash. */
+  RSS_TYPE_FDIR: 0xf,
+  /** Word 0, packet type: a UDP header was found (table 7-20). */
+  PTYPE_UDP: 1 << 9,
+  /** Word 2: descriptor done. */
+  DD: 1 << 0,
+  /** Word 2: end of packet; everything but the length holds only with it. */
+  EOP: 1 << 1,
+  /** Word 2: the frame had a VLAN tag, which RXDCTL.VME took out. */
+  VP: 1 << 3,
+  /** Word 2: a TCP, UDP or SCTP checksum was looked at. */
+  L4CS: 1 << 5,
+  /** Word 2: an IPv4 header checksum was looked at. */
+  IPCS: 1 << 6,
+  /** Word 2: the frame is damaged; only with FCTRL.SBP. */
+  RXE: 1 << 29,
+  /** Word 2: the TCP, UDP or SCTP checksum is wrong. */
+  L4E: 1 << 30,
+  /** Word 2: the IPv4 header checksum is wrong. */
+  IPE: 1 << 31,
+  /** Word 3: bytes in this buffer. */
+  LENGTH: 0xffff,
+  /** Word 3: the VLAN tag above these bits. */
+  VLAN_SHIFT: 16,
+} as const;
+
+/**
+ * Transmit, an advanced data descriptor (7.2.3.2.4):
+ *
+ *     word 0, 1   address of the data
+ *     word 2      15:0 DTALEN, 19:18 MAC, 23:20 DTYP, 31:24 DCMD
+ *     word 3      3:0 STA, 6:4 IDX, 7 CC, 13:8 POPTS, 31:14 PAYLEN
+ *
+ * and as hardware writes it back, where RS asked for it (7.2.3.2.5): DD in word 3, the rest is not to be used.
+ */
+export const Tx = {
+  /** Word 2, DTYP: data. */
+  DTYP_DATA: 3 << 20,
+  /** Word 2, DCMD: end of packet. */
+  EOP: 1 << 24,
+  /** Word 2, DCMD: insert the frame check sequence. */
+  IFCS: 1 << 25,
+  /** Word 2, DCMD: report status, that is, set DD. */
+  RS: 1 << 27,
+  /** Word 2, DCMD: this is an advanced descriptor. */
+  DEXT: 1 << 29,
+  /** Word 3, STA: descriptor done. */
+  DD: 1 << 0,
+  /** Word 3: bytes of the whole packet above these bits. */
+  PAYLEN_SHIFT: 14,
+} as const;
+
+/** Word 2 of every data descriptor, to be combined with its length and with {@linkcode Tx.EOP} on the last. */
+export const TX_DATA: number = Tx.DTYP_DATA | Tx.DEXT | Tx.IFCS;

@@ -1,0 +1,133 @@
+/**
+ * Which frames are received (82599 section 7.1.1).
+ *
+ * @module
+ */
+import { ConfigError } from "../../errors.ts";
+import { equalMac } from "../../net/ethernet.ts";
+import { type Chip, MAC_SLOTS } from "./chip.ts";
+import { whileReceiverPaused } from "./receive.ts";
+import {
+  FCTRL,
+  MCSTCTRL,
+  MPSAR,
+  MTA,
+  PFUTA,
+  RAH,
+  RAL,
+  VFTA,
+  VLNCTRL,
+} from "./registers.ts";
+
+/** Slot of the station address, which the EEPROM fills. */
+const STATION_SLOT = 0;
+const MAC_BYTES = 6;
+/** MPSAR: pool 0, the only one without virtualization. */
+const POOL_0 = 1;
+
+/** The address in a slot of the filter (8.2.3.7.8, 8.2.3.7.9). */
+function readSlot(chip: Chip, slot: number): Uint8Array {
+  const bytes = new Uint8Array(8);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, chip.registers.read(RAL, slot), true);
+  view.setUint32(4, chip.registers.read(RAH, slot) & RAH.bits.ADDRESS, true);
+  return bytes.slice(0, MAC_BYTES);
+}
+
+/** The low half first: the high half makes the slot valid. */
+function writeSlot(chip: Chip, slot: number, mac: Uint8Array): void {
+  const bytes = new Uint8Array(8);
+  bytes.set(mac);
+  const view = new DataView(bytes.buffer);
+  chip.registers.write(RAH, 0, slot);
+  chip.registers.write(RAL, view.getUint32(0, true), slot);
+  chip.registers.write(MPSAR, POOL_0, 2 * slot);
+  chip.registers.write(MPSAR, 0, 2 * slot + 1);
+  chip.registers.write(RAH, view.getUint32(4, true) | RAH.bits.AV, slot);
+}
+
+function clearSlot(chip: Chip, slot: number): void {
+  chip.registers.write(RAH, 0, slot);
+  chip.registers.write(RAL, 0, slot);
+  chip.registers.write(MPSAR, 0, 2 * slot);
+  chip.registers.write(MPSAR, 0, 2 * slot + 1);
+}
+
+/** The address that the card brought along. */
+export function readStation(chip: Chip): Uint8Array {
+  return readSlot(chip, STATION_SLOT);
+}
+
+/** Changes the station address. */
+export function writeStation(chip: Chip, mac: Uint8Array): void {
+  writeSlot(chip, STATION_SLOT, mac);
+}
+
+/** The tables that must be in a known state before receiving starts (4.6.7). */
+export function configureFilters(chip: Chip): void {
+  const { registers } = chip;
+  chip.step("receive filters (4.6.7)");
+  writeStation(chip, readStation(chip));
+  for (let slot = STATION_SLOT + 1; slot < MAC_SLOTS; slot++) {
+    clearSlot(chip, slot);
+  }
+  registers.fill(MTA, 0);
+  registers.fill(VFTA, 0);
+  registers.fill(PFUTA, 0);
+  registers.clear(VLNCTRL, VLNCTRL.bits.VFE);
+  registers.clear(MCSTCTRL, MCSTCTRL.bits.MFE);
+}
+
+/** The unicast filter beyond the station address. */
+export class MacFilter {
+  readonly #slots: (Uint8Array | undefined)[] = [];
+
+  /** @param chip Whose filter it is. */
+  constructor(readonly chip: Chip) {}
+
+  /** Adds an address; one that is there already stays. Throws a ConfigError when all slots are taken. */
+  add(mac: Uint8Array): void {
+    if (this.#find(mac) >= 0) return;
+    for (let slot = STATION_SLOT + 1; slot < MAC_SLOTS; slot++) {
+      if (this.#slots[slot] !== undefined) continue;
+      writeSlot(this.chip, slot, mac);
+      this.#slots[slot] = mac;
+      return;
+    }
+    throw new ConfigError(
+      "mac",
+      `all ${
+        MAC_SLOTS - 1
+      } filters are in use: remove one, or receive promiscuously`,
+    );
+  }
+
+  /** Takes an address out; one that is not there is ignored. */
+  remove(mac: Uint8Array): void {
+    const slot = this.#find(mac);
+    if (slot < 0) return;
+    clearSlot(this.chip, slot);
+    this.#slots[slot] = undefined;
+  }
+
+  #find(mac: Uint8Array): number {
+    return this.#slots.findIndex((other) =>
+      other !== undefined && equalMac(other, 0, mac, 0)
+    );
+  }
+}
+
+/** Unicast and multicast by the filters or all of it; broadcast always; damaged frames never (8.2.3.7.1). */
+export function writeReceiveMode(
+  chip: Chip,
+  promiscuous: boolean,
+  allMulticast: boolean,
+): void {
+  const { BAM, UPE, MPE, SBP } = FCTRL.bits;
+  const bits = BAM | (promiscuous ? UPE : 0) |
+    (promiscuous || allMulticast ? MPE : 0);
+  whileReceiverPaused(
+    chip,
+    () => chip.registers.update(FCTRL, BAM | UPE | MPE | SBP, bits),
+  );
+}

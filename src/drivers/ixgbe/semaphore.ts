@@ -1,0 +1,89 @@
+/**
+ * Taking turns with the firmware of an X540 (datasheet 331523, sections 11.7.4 and 11.7.5).
+ *
+ * @module
+ */
+import { DeviceTimeoutError } from "../../errors.ts";
+import { delay, until } from "../wait.ts";
+import type { Chip } from "./chip.ts";
+import { STATUS, SW_FW_SYNC, SWSM } from "./registers.ts";
+import { extract } from "../register.ts";
+
+/** What both sides use. */
+export type Shared = "eeprom" | "phy" | "mac";
+
+const BITS = SW_FW_SYNC.bits;
+const TIMEOUT_MS = 1000;
+const RETRY_MS = 5;
+
+/** Runs `action` while the firmware keeps its hands off; at once on chips where the two share nothing. */
+export async function whileHolding<T>(
+  chip: Chip,
+  what: Shared,
+  action: () => Promise<T>,
+): Promise<T> {
+  if (!chip.model.sharedWithFirmware) return await action();
+  const { ours, theirs } = bitsOf(chip, what);
+  await acquire(chip, what, ours, theirs);
+  try {
+    return await action();
+  } finally {
+    await underLock(chip, () => chip.registers.clear(SW_FW_SYNC, ours));
+  }
+}
+
+async function acquire(
+  chip: Chip,
+  what: Shared,
+  ours: number,
+  theirs: number,
+): Promise<void> {
+  const { registers } = chip;
+  const end = performance.now() + TIMEOUT_MS;
+  while (performance.now() < end) {
+    const taken = await underLock(chip, () => {
+      if ((registers.read(SW_FW_SYNC) & (ours | theirs)) !== 0) return false;
+      registers.set(SW_FW_SYNC, ours);
+      return true;
+    });
+    if (taken) return;
+    await delay(RETRY_MS);
+  }
+  throw new DeviceTimeoutError(
+    `SW_FW_SYNC: the turn of the software on the ${what}`,
+    TIMEOUT_MS,
+  );
+}
+
+/** Both locks are taken by the read that finds them clear, which sets them (331523, 11.7.4). */
+async function underLock<T>(chip: Chip, action: () => T): Promise<T> {
+  const { registers } = chip;
+  await lock("SWSM.SMBI", () => registers.read(SWSM) & SWSM.bits.SMBI);
+  try {
+    await lock(
+      "SW_FW_SYNC.REGSMP",
+      () => registers.read(SW_FW_SYNC) & BITS.REGSMP,
+    );
+    try {
+      return action();
+    } finally {
+      registers.clear(SW_FW_SYNC, BITS.REGSMP);
+    }
+  } finally {
+    registers.clear(SWSM, SWSM.bits.SMBI);
+  }
+}
+
+async function lock(name: string, read: () => number): Promise<void> {
+  if (await until(() => read() === 0, TIMEOUT_MS)) return;
+  throw new DeviceTimeoutError(`${name} becoming 0`, TIMEOUT_MS);
+}
+
+function bitsOf(chip: Chip, what: Shared): { ours: number; theirs: number } {
+  if (what === "eeprom") return { ours: BITS.SW_EEP, theirs: BITS.FW_EEP };
+  if (what === "mac") return { ours: BITS.SW_MAC_CSR, theirs: BITS.FW_MAC_CSR };
+  const port = extract(STATUS.bits.LAN_ID, chip.registers.read(STATUS));
+  return port === 0
+    ? { ours: BITS.SW_PHY0, theirs: BITS.FW_PHY0 }
+    : { ours: BITS.SW_PHY1, theirs: BITS.FW_PHY1 };
+}

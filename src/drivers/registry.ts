@@ -1,0 +1,120 @@
+/**
+ * Which driver drives which card.
+ *
+ * @module
+ */
+import { openRegisters } from "../bus/attach.ts";
+import type { BusDevice } from "../bus/bus.ts";
+import type { DeviceConfig } from "../config.ts";
+import type { Device, QueueDescription, QueuePair } from "../device_api.ts";
+import { NotSupportedError } from "../errors.ts";
+import { formatIds, type PciIds, VENDOR_INTEL } from "../pci/ids.ts";
+import type { BaseDevice } from "./base_device.ts";
+import {
+  CHIP_82599,
+  CHIP_X540,
+  CHIP_X550,
+  type ChipModel,
+} from "./ixgbe/chip.ts";
+import { DRIVER as IXGBE, IxgbeDevice } from "./ixgbe/device.ts";
+import { IxgbeRxQueue } from "./ixgbe/rx.ts";
+import { IxgbeTxQueue } from "./ixgbe/tx.ts";
+
+/** A card that a driver here knows. */
+export interface Model {
+  /** PCI vendor. */
+  readonly vendor: number;
+  /** PCI device. */
+  readonly device: number;
+  /** What to call it. */
+  readonly name: string;
+  /** Its driver. */
+  readonly driver: string;
+}
+
+interface Entry extends Model {
+  open(bus: BusDevice, config: DeviceConfig): BaseDevice;
+}
+
+function ixgbe(device: number, name: string, chip: ChipModel): Entry {
+  return {
+    vendor: VENDOR_INTEL,
+    device,
+    name,
+    driver: IXGBE,
+    open: (bus, config) => new IxgbeDevice(bus, config, chip),
+  };
+}
+
+const ENTRIES: readonly Entry[] = [
+  ixgbe(0x10fb, "Intel 82599ES (X520, SFP+)", CHIP_82599),
+  ixgbe(0x1507, "Intel 82599ES (SFP+, extended)", CHIP_82599),
+  ixgbe(0x1529, "Intel 82599 (SFP+ FCoE)", CHIP_82599),
+  ixgbe(0x154a, "Intel 82599 (quad SFP+)", CHIP_82599),
+  ixgbe(0x154d, "Intel 82599ES (X520, SFP+)", CHIP_82599),
+  ixgbe(0x1557, "Intel 82599EN (X520-1, SFP+)", CHIP_82599),
+  ixgbe(0x1528, "Intel X540-T2 (10GBASE-T)", CHIP_X540),
+  ixgbe(0x1560, "Intel X540-T1 (10GBASE-T)", CHIP_X540),
+  ixgbe(0x1563, "Intel X550-T2 (10GBASE-T)", CHIP_X550),
+  ixgbe(0x15d1, "Intel X550-T1 (10GBASE-T)", CHIP_X550),
+];
+
+/** Every card that a driver here knows. */
+export const MODELS: readonly Model[] = ENTRIES;
+
+/** The card with these ids; undefined when no driver here knows it. */
+export function findModel(
+  ids: Pick<PciIds, "vendor" | "device">,
+): Model | undefined {
+  return findEntry(ids);
+}
+
+function findEntry(
+  { vendor, device }: Pick<PciIds, "vendor" | "device">,
+): Entry | undefined {
+  return ENTRIES.find((entry) =>
+    entry.vendor === vendor && entry.device === device
+  );
+}
+
+/**
+ * Opens and starts the device on a bus, which belongs to it from then on; when it fails, everything is given back.
+ *
+ * @throws {NotSupportedError} when no driver knows it.
+ * @throws {ConfigError} for what the chip cannot do.
+ * @throws {DeviceTimeoutError} when the chip does not do what its datasheet promises.
+ */
+export async function openDriver(
+  bus: BusDevice,
+  config: DeviceConfig,
+): Promise<Device> {
+  const entry = findEntry(bus.ids);
+  if (entry === undefined) {
+    await bus.close();
+    throw new NotSupportedError(
+      `${bus.address} (${
+        formatIds(bus.ids)
+      }) is a card that no driver here knows`,
+    );
+  }
+  const device = entry.open(bus, config);
+  try {
+    await device.start();
+    return device;
+  } catch (error) {
+    await device.close();
+    throw error;
+  }
+}
+
+/** Makes a queue pair usable in the isolate that got its description. */
+export function attachQueue(description: QueueDescription): QueuePair {
+  if (description.driver !== IXGBE) {
+    throw new NotSupportedError(`there is no driver ${description.driver}`);
+  }
+  const registers = openRegisters(description.bus);
+  return {
+    rx: new IxgbeRxQueue(description, registers),
+    tx: new IxgbeTxQueue(description, registers),
+  };
+}

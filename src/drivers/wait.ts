@@ -1,0 +1,64 @@
+/**
+ * Waiting for a device, never without an end.
+ *
+ * @module
+ */
+import { DeviceTimeoutError } from "../errors.ts";
+import { nameOf, type Register, type RegisterBlock } from "./register.ts";
+
+/** What to wait for. */
+export interface BitWait {
+  /** Which register. */
+  readonly register: Register;
+  /** Entry of an array. */
+  readonly index?: number;
+  /** The bits to look at. */
+  readonly mask: number;
+  /** Their name in messages. */
+  readonly bit: string;
+  /** True to wait until all are set, false until all are clear. */
+  readonly set: boolean;
+  /** Longest wait in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** Lets time pass, and the event loop run. */
+export function delay(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/**
+ * Looks at a condition until it holds or the time is over: first at once, then more and more seldom.
+ * Returns whether it came to hold.
+ */
+export async function until(
+  holds: () => boolean,
+  timeoutMs: number,
+): Promise<boolean> {
+  const end = performance.now() + timeoutMs;
+  for (let pause = 0;; pause = Math.min(pause + 1, 20)) {
+    if (holds()) return true;
+    if (performance.now() > end) return false;
+    await delay(pause);
+  }
+}
+
+/** Waits for bits. Throws a DeviceTimeoutError that names the register and the bit. */
+export async function waitForBits(
+  registers: RegisterBlock,
+  wait: BitWait,
+): Promise<void> {
+  const { register, index = 0, mask, bit, set, timeoutMs } = wait;
+  const wanted = set ? mask : 0;
+  const came = await until(
+    () => ((registers.read(register, index) & mask) >>> 0) === wanted,
+    timeoutMs,
+  );
+  if (came) return;
+  throw new DeviceTimeoutError(
+    `${nameOf(register, index)}.${bit} (section ${register.section}) becoming ${
+      set ? 1 : 0
+    }`,
+    timeoutMs,
+  );
+}
