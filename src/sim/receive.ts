@@ -177,9 +177,10 @@ export class Receiver {
     let moved = this.#drainHeld(budget);
     if (this.#loopback || !linkUp) return moved;
     const frame = this.#frame;
-    const patient = wire.patient === true;
-    while (moved < budget) {
-      if (patient && !this.#roomEverywhere()) break;
+    const limit = wire.patient === true
+      ? Math.min(budget, moved + this.#roomForAll())
+      : budget;
+    while (moved < limit) {
       frame.crcError = false;
       if (!wire.poll(frame, now)) break;
       moved++;
@@ -388,20 +389,17 @@ export class Receiver {
     return moved;
   }
 
-  /** A patient wire waits until any queue could take the longest frame. */
-  #roomEverywhere(): boolean {
-    if (this.#held !== null && !this.#held.empty) return false;
-    let queues = 0;
-    for (let n = 0; n < RX_QUEUES; n++) {
-      const queue = this.queues[n];
+  /** How many of the longest frames every running queue has room for. */
+  #roomForAll(): number {
+    if (this.holding) return 0;
+    let frames = Infinity;
+    for (const queue of this.queues) {
       if (!queue.enabled) continue;
-      queues++;
-      const needed = Math.ceil(
-        (this.#longest + TAG_LENGTH) / queue.bufferBytes,
-      );
-      if (queue.available < needed) return false;
+      const longest = this.#longest + TAG_LENGTH;
+      const needed = Math.ceil(longest / queue.bufferBytes);
+      frames = Math.min(frames, Math.floor(queue.available / needed));
     }
-    return queues > 0;
+    return frames === Infinity ? 0 : frames;
   }
 
   /** The last sentence of 4.6.7, checked when a queue is first used. */
