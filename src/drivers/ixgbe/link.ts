@@ -126,7 +126,11 @@ async function writePhy(
   register: PhyRegister,
   value: number,
 ): Promise<void> {
-  chip.registers.write(MSRWD, insert(MSRWD.bits.WRITE_DATA, value));
+  chip.registers.update(
+    MSRWD,
+    MSRWD.bits.WRITE_DATA,
+    insert(MSRWD.bits.WRITE_DATA, value),
+  );
   await mdi(chip, phy, register, MDI_ADDRESS);
   await mdi(chip, phy, register, MDI_WRITE);
 }
