@@ -25,8 +25,7 @@ export default function forward(queue: QueueContext): void {
         swapMacs(pool.u8, pool.offset(batch.handles[i]));
       }
       done += received;
-      const sent = tx.send(batch);
-      if (sent < received) batch.free(sent);
+      queue.sendAll(tx, batch);
     }
     return done;
   };

@@ -33,8 +33,7 @@ export default function forward(queue: QueueContext): void {
     for (let i = 0; i < received; i++) {
       swapMacs(pool.u8, pool.offset(batch.handles[i]));
     }
-    const sent = tx.send(batch);
-    if (sent < received) queue.stats.add("dropped", batch.free(sent));
+    queue.sendAll(tx, batch);
   }
 }
 

@@ -46,6 +46,12 @@ export class Batch {
     this.handles[this.length++] = handle;
   }
 
+  /** Forgets the first `count` handles, which somebody else took, and moves the others to the front. */
+  removeFirst(count: number): void {
+    if (count < this.length) this.handles.copyWithin(0, count, this.length);
+    this.length -= count;
+  }
+
   /**
    * Frees the packets from index `from` on and forgets them: what a forwarder does with those that `send()` did
    * not take. Returns how many packets were freed.

@@ -142,6 +142,8 @@ async function demo(given: Given): Promise<number> {
     ...(pcapIn ? { maxFrameSize: 9728 } : {}),
   };
   await using a = await openDevice({ ...config, address: source(given) });
+  // Nothing is to wait for the workers to start.
+  simControls(a).wire.pause();
   await using b = await openDevice({ ...config, address: sink(given) });
   await using running = await run([a, b], {
     worker: FORWARDER,
@@ -198,6 +200,7 @@ class Bench {
     using _signals = stopOnSignals(() => this.#stopped = true);
     const { wire } = simControls(this.#a);
     const table = new LiveTable(COLUMNS);
+    wire.pause(false);
     const start = performance.now();
     const until = start + seconds * 1000;
     let last = this.#running.stats();

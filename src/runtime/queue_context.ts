@@ -3,11 +3,13 @@
  *
  * @module
  */
+import type { Batch } from "../batch.ts";
 import type { QueuePair, RxQueue, TxQueue } from "../device_api.ts";
 import { attachQueue } from "../drivers/registry.ts";
 import { IxlError } from "../errors.ts";
 import { pinToCpu } from "../ffi/cpu.ts";
 import { loadNative } from "../ffi/native.ts";
+import { yieldCpu } from "../irq/line.ts";
 import { Mempool } from "../mempool.ts";
 import type { QueueCounters } from "../stats.ts";
 import type { WorkerReport, WorkerStart } from "./protocol.ts";
@@ -57,6 +59,26 @@ export class QueueContext {
     this.tx = tx;
     this.pool = rx.pool;
     this.stats = rx.counters;
+  }
+
+  /**
+   * Sends the whole batch and empties it. While the ring is full it lets the card catch up, so that what is too much
+   * is dropped, and counted, by the card that receives and not in here. When the worker is asked to stop meanwhile,
+   * the rest is freed and counted as `dropped`. Returns how many were sent.
+   */
+  sendAll(tx: TxQueue, batch: Batch): number {
+    const count = batch.length;
+    batch.removeFirst(tx.send(batch));
+    while (batch.length > 0) {
+      if (this.stopped) {
+        const dropped = batch.free();
+        this.stats.add("dropped", dropped);
+        return count - dropped;
+      }
+      yieldCpu();
+      batch.removeFirst(tx.send(batch));
+    }
+    return count;
   }
 
   /** True once the program asked this worker to stop, or another took over its queue. One plain load: ask per batch. */

@@ -172,12 +172,15 @@ export class Run implements AsyncDisposable {
     const started = Promise.withResolvers<void>();
     const ended = Promise.withResolvers<void>();
     this.#running.set(queue, { worker, ended: ended.promise });
+    let over = false;
     const finish = async (failure?: Omit<WorkerFailure, "queue">) => {
-      this.#running.delete(queue);
-      if (failure) await this.#recover({ queue, ...failure });
+      if (over) return;
+      over = true;
       if (failure) {
+        await this.#recover({ queue, ...failure });
         started.reject(new IxlError("worker-failed", failure.message));
       }
+      this.#running.delete(queue);
       ended.resolve();
       if (this.#running.size === 0) this.#allEnded.resolve();
     };
@@ -207,7 +210,6 @@ export class Run implements AsyncDisposable {
 
   /** After a worker died: its packets go home, its queue works again, the others never stopped. */
   async #recover(failure: WorkerFailure): Promise<void> {
-    this.failures.push(failure);
     const { queue, message } = failure;
     log("error", this.#devices[0].address, `queue ${queue}: ${message}`);
     try {
@@ -215,6 +217,7 @@ export class Run implements AsyncDisposable {
     } catch (error) {
       log("error", this.#devices[0].address, `queue ${queue}: ${error}`);
     }
+    this.failures.push(failure);
     this.#options.onFailure?.(failure);
   }
 }
