@@ -53,7 +53,7 @@ async function forward(): Promise<void> {
 
 /** Runs the child under `--trace-gc` and reads what V8 and the workers say. */
 async function measure(): Promise<SteadyResult[]> {
-  const { stdout, code } = await new Deno.Command(Deno.execPath(), {
+  const { stdout, stderr, code } = await new Deno.Command(Deno.execPath(), {
     args: [
       "run",
       "-q",
@@ -62,19 +62,24 @@ async function measure(): Promise<SteadyResult[]> {
       new URL(import.meta.url).pathname,
       "--child",
     ],
-    stderr: "inherit",
   }).output();
-  if (code !== 0) throw new Error(`the measured process ended with ${code}`);
-  return results(new TextDecoder().decode(stdout).split("\n"));
+  const [trace, said] = [stdout, stderr].map((bytes) =>
+    new TextDecoder().decode(bytes).trim().split("\n")
+  );
+  if (code !== 0) throw new Error(said.join("\n"));
+  return results(trace, said);
 }
 
 /** A worker's isolate is the one that collects on request; its two marks enclose the steady phase. */
-function results(lines: readonly string[]): SteadyResult[] {
+function results(
+  trace: readonly string[],
+  said: readonly string[],
+): SteadyResult[] {
   const steady = new Map<string, number>();
   const finished: number[] = [];
-  const reports: SteadyReport[] = [];
-  for (const line of lines) {
-    if (line.startsWith("{")) reports.push(JSON.parse(line));
+  const reports: SteadyReport[] = said.filter((line) => line.startsWith("{"))
+    .map((line) => JSON.parse(line));
+  for (const line of trace) {
     const [, isolate, , rest] = TRACE.exec(line) ?? [];
     if (isolate === undefined) continue;
     const count = steady.get(isolate);

@@ -36,7 +36,8 @@ export default function forward(queue: QueueContext): void {
   const forwarded = loop(packets);
   const heapGrowth = Deno.memoryUsage().heapUsed - before;
   gc();
-  console.log(JSON.stringify({
+  // V8 writes its trace to standard output, in pieces.
+  console.error(JSON.stringify({
     queue: queue.queue,
     packets: forwarded,
     heapGrowth,

@@ -1,0 +1,200 @@
+/**
+ * The demo as a user runs it.
+ */
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertLess,
+  assertStringIncludes,
+} from "@std/assert";
+import type { DemoResult } from "../../src/cli/demo.ts";
+import { encodePcapHeader, encodePcapRecord } from "../../src/net/mod.ts";
+import { comparePcaps } from "../../src/cli/compare_pcaps.ts";
+import { runCli } from "../support/cli.ts";
+import { requires } from "../support/requirements.ts";
+
+async function demo(
+  args: string[],
+  env: Record<string, string> = {},
+): Promise<DemoResult> {
+  const { code, stdout, stderr } = await runCli(["demo", "--json", ...args], {
+    env,
+  });
+  assertEquals(code, 0, `${stderr}${stdout}`);
+  return JSON.parse(stdout.trimEnd().split("\n").at(-1)!);
+}
+
+function assertClean(result: DemoResult): void {
+  assertEquals(result.lost, 0);
+  assertEquals(result.corrupted, 0);
+  assertEquals(result.reordered, 0);
+  assertEquals(result.violations, 0);
+  assertGreater(result.generated, 0);
+  assertEquals(
+    result.generated,
+    result.sent + result.missed + result.dropped,
+  );
+}
+
+Deno.test("demo forwards as fast as it goes: nothing lost, both queues busy and polling", async () => {
+  const result = await demo(["--seconds", "2"]);
+  assertClean(result);
+  assertEquals(result.driver, "ixgbe");
+  assertEquals([result.queues, result.workers], [2, 2]);
+  for (const queue of result.perQueue) {
+    assertGreater(queue.received, result.received / 10);
+    assertGreater(queue.polls, 0);
+    assertGreater(queue.modeSwitches, 0);
+  }
+});
+
+for (const queues of [1, 3, 4]) {
+  Deno.test(`demo forwards on ${queues} queues`, async () => {
+    const result = await demo(["--queues", `${queues}`, "--seconds", "1"]);
+    assertClean(result);
+    assertEquals(result.perQueue.length, queues);
+    assert(result.perQueue.every(({ sent }) => sent > 0));
+  });
+}
+
+Deno.test("demo with --rate 1000 sits in IRQ mode", async () => {
+  const result = await demo(["--rate", "1000", "--seconds", "2"]);
+  assertClean(result);
+  for (const queue of result.perQueue) {
+    assertEquals(queue.modeSwitches, 0);
+    assertEquals(queue.polls, 0);
+    assertGreater(queue.irqs, 100);
+  }
+});
+
+Deno.test("demo with --rate 1000 uses under a quarter of one core", async () => {
+  // The difference of two runs: starting and compiling is in both.
+  const short = await cpuSeconds(["--rate", "1000", "--seconds", "1"]);
+  const long = await cpuSeconds(["--rate", "1000", "--seconds", "5"]);
+  assertLess((long - short) / 4, 0.25);
+});
+
+Deno.test("demo counts what an overloaded card misses", async () => {
+  const result = await demo(["--rate", "50000000", "--seconds", "1"]);
+  assertClean(result);
+  assertGreater(result.missed, 0);
+});
+
+Deno.test("demo forwards mixed sizes in small batches with every way of waiting", async () => {
+  for (const timeout of ["0", "-1", "-2", "10"]) {
+    const result = await demo([
+      ...["--seconds", "0.5", "--size", "0", "--batch", "3"],
+      `--irq-timeout=${timeout}`,
+    ]);
+    assertClean(result);
+  }
+});
+
+Deno.test("demo runs without hugepages and without the C shim", async () => {
+  const env = { IXL_HUGEPAGES: "never", IXL_NATIVE: "never" };
+  assertClean(await demo(["--seconds", "0.5"], env));
+});
+
+Deno.test("demo runs in debug mode", async () => {
+  assertClean(await demo(["--seconds", "0.5"], { IXL_DEBUG: "1" }));
+});
+
+requires("hugepages")("demo runs on hugepages", async () => {
+  assertClean(await demo(["--seconds", "0.5"], { IXL_HUGEPAGES: "require" }));
+});
+
+requires("native")("demo runs with the C shim", async () => {
+  const shim = new URL("../../native/build/libixl.so", import.meta.url);
+  const env = { IXL_NATIVE: shim.pathname };
+  assertClean(await demo(["--seconds", "0.5"], env));
+});
+
+Deno.test("demo forwards every frame of a capture, payloads identical", async () => {
+  const folder = await Deno.makeTempDir();
+  const [input, output] = [`${folder}/in.pcap`, `${folder}/out.pcap`];
+  Deno.writeFileSync(input, capture(5000));
+  const result = await demo(["--pcap-in", input, "--pcap-out", output]);
+  assertEquals(result.generated, 5000);
+  assertEquals(result.sent, 5000);
+  assertEquals(result.missed, 0);
+  assertClean(result);
+  assertEquals(comparePcaps(input, output), { corrupted: 0, reordered: 0 });
+  await Deno.remove(folder, { recursive: true });
+});
+
+requires("tcpdump")(
+  "demo forwards what tcpdump wrote, and tcpdump reads the result",
+  async () => {
+    const folder = await Deno.makeTempDir();
+    const [input, output] = [`${folder}/in.pcap`, `${folder}/out.pcap`];
+    const [raw, seen] = [`${folder}/raw.pcap`, `${folder}/seen.txt`];
+    // tcpdump rewrites our frames: the file that is played is its own.
+    Deno.writeFileSync(raw, capture(200));
+    assert(run("tcpdump", "-r", raw, "-w", input).success);
+    const result = await demo(["--pcap-in", input, "--pcap-out", output]);
+    assertEquals(result.sent, 200);
+    const before = summary(run("tcpdump", "-nn", "-t", "-r", input).stdout);
+    const after = summary(run("tcpdump", "-nn", "-t", "-r", output).stdout);
+    assertEquals(after, before);
+    Deno.writeTextFileSync(seen, after.join("\n"));
+    await Deno.remove(folder, { recursive: true });
+  },
+);
+
+Deno.test("demo names a capture that does not exist, in one line", async () => {
+  const { code, stderr } = await runCli(["demo", "--pcap-in", "/no/such.pcap"]);
+  assertEquals(code, 1);
+  assertEquals(stderr.trim().split("\n").length, 1);
+  assertStringIncludes(stderr, "/no/such.pcap");
+});
+
+async function cpuSeconds(args: string[]): Promise<number> {
+  const { stderr, code } = await runCli(["demo", ...args], { time: true });
+  assertEquals(code, 0, stderr);
+  const [user, system] = stderr.trim().split("\n").at(-1)!.split(" ");
+  return Number(user) + Number(system);
+}
+
+function run(command: string, ...args: string[]): Deno.CommandOutput {
+  return new Deno.Command(command, { args }).outputSync();
+}
+
+/** What tcpdump says of each packet, in an order that does not depend on which queue was faster. */
+function summary(stdout: Uint8Array): string[] {
+  return new TextDecoder().decode(stdout).trim().split("\n").sort();
+}
+
+/** A capture of UDP, TCP, ICMP and ARP frames of many sizes, from 42 bytes to 1514. */
+function capture(frames: number): Uint8Array<ArrayBuffer> {
+  const parts = [encodePcapHeader()];
+  for (let i = 0; i < frames; i++) {
+    const data = frame(i);
+    parts.push(
+      encodePcapRecord({
+        seconds: 1_700_000_000 + i,
+        nanoseconds: i * 1000,
+        capturedLength: data.length,
+        originalLength: data.length,
+      }),
+      data,
+    );
+  }
+  return new Uint8Array(parts.flatMap((part) => [...part]));
+}
+
+function frame(number: number): Uint8Array {
+  const length = number % 7 === 0 ? 42 : 60 + (number * 37) % 1455;
+  const bytes = Uint8Array.from({ length }, (_, i) => (number * 31 + i) & 0xff);
+  const ip = number % 7 === 0 ? [0x08, 0x06] : [0x08, 0x00];
+  bytes.set([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, ...ip]);
+  if (number % 7 === 0) {
+    bytes.set([0, 1, 8, 0, 6, 4, 0, 1], 14);
+    return bytes;
+  }
+  const total = length - 14;
+  const protocol = [17, 6, 1][number % 3];
+  bytes.set([0x45, 0, total >> 8, total & 0xff, 0, 0, 0, 0, 64, protocol], 14);
+  bytes.set([10, 0, 0, number % 50, 10, 0, 1, number % 9], 26);
+  return bytes;
+}

@@ -1,0 +1,24 @@
+/**
+ * A steady worker allocates nothing per packet, so nothing is ever collected.
+ */
+import { assertEquals, assertGreaterOrEqual, assertLess } from "@std/assert";
+import type { SteadyResult } from "../../bench/steady.ts";
+import { lastJson } from "../support/cli.ts";
+
+Deno.test("steady workers forward ten million packets without a garbage collection", async () => {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["task", "-q", "bench", "steady", "--json"],
+  }).output();
+  const [text, problems] = [stdout, stderr].map((bytes) =>
+    new TextDecoder().decode(bytes)
+  );
+  assertEquals(code, 0, problems);
+  const { workers } = lastJson<{ workers: SteadyResult[] }>(text);
+  const packets = workers.reduce((sum, worker) => sum + worker.packets, 0);
+  assertGreaterOrEqual(packets, 10_000_000);
+  for (const worker of workers) {
+    assertEquals(worker.collections, 0);
+    // What a look at the clock now and then leaves behind, and nothing per packet.
+    assertLess(worker.heapGrowth, worker.packets);
+  }
+});
