@@ -36,7 +36,11 @@ export class TeeWire implements Wire {
   }
 
   nextPollAt(now: number): number {
-    return this.#main.nextPollAt(now);
+    // A listener may have something to do in time, too: a file to write out.
+    return Math.min(
+      this.#main.nextPollAt(now),
+      this.#listener.nextPollAt(now),
+    );
   }
 
   close(): void {
