@@ -50,6 +50,9 @@ const isCommand = (name: string): boolean =>
 
 const isRoot = (): boolean => Deno.uid() === 0;
 
+/** Through a child: Deno looks into /dev only when it may do everything. */
+const isDevice = (path: string): boolean => succeeds("test", "-c", path);
+
 /** Creates a network namespace and deletes it: containers often forbid it to root. */
 function canMakeNamespaces(): boolean {
   const name = `ixl-probe-${Deno.pid}`;
@@ -96,7 +99,7 @@ const CHECKS = {
       "run as root with CAP_SYS_ADMIN and CAP_NET_ADMIN, and install ip (Debian: apt-get install iproute2)",
   },
   tap: {
-    met: () => isRoot() && existsSync("/dev/net/tun"),
+    met: () => isRoot() && isDevice("/dev/net/tun"),
     advice: "run as root with CAP_NET_ADMIN, and load the tun module",
   },
   native: {
