@@ -25,7 +25,11 @@
  */
 export { Batch } from "./src/batch.ts";
 export type { BusDescription } from "./src/bus/bus.ts";
-export type { SimControls } from "./src/bus/sim/device.ts";
+export type {
+  SimControls,
+  Violation,
+  ViolationKind,
+} from "./src/bus/sim/device.ts";
 export type {
   WireCounterName,
   WireCounters,
@@ -38,6 +42,7 @@ export {
   type RssConfig,
 } from "./src/config.ts";
 export {
+  attachQueue,
   type Device,
   type DeviceFeatures,
   type DeviceListing,
@@ -58,7 +63,6 @@ export type {
   DmaMemoryOptions,
 } from "./src/dma/memory.ts";
 export type { DmaDomain } from "./src/dma/domain.ts";
-export { attachQueue } from "./src/drivers/registry.ts";
 export {
   ConfigError,
   DeviceFaultError,
@@ -89,7 +93,6 @@ export {
   type WorkerFailure,
 } from "./src/runtime/run.ts";
 export type { PciIds } from "./src/pci/ids.ts";
-export type { Violation, ViolationKind } from "./src/sim/violations.ts";
 export { stopOnSignals } from "./src/runtime/signals.ts";
 export {
   type CounterName,

@@ -3,11 +3,12 @@
  *
  * @module
  */
+import { openRegisters } from "./bus/attach.ts";
 import { isSimAddress, SIM_ADDRESSES } from "./bus/sim/address.ts";
 import { SimBusDevice, type SimControls } from "./bus/sim/device.ts";
 import { completeConfig, type DeviceOptions } from "./config.ts";
-import type { Device } from "./device_api.ts";
-import { findModel, openDriver } from "./drivers/registry.ts";
+import type { Device, QueueDescription, QueuePair } from "./device_api.ts";
+import { attachPair, findModel, openDriver } from "./drivers/registry.ts";
 import { IxlError, NotSupportedError } from "./errors.ts";
 import { loadNative } from "./ffi/native.ts";
 import { parsePciAddress } from "./pci/address.ts";
@@ -71,6 +72,16 @@ function cannotOpen(address: string): IxlError {
       }) is a card that no driver here knows`
       : `${card.address} is a ${model.name}, but real cards need the VFIO bus, which this version does not have: use a sim: address`,
   );
+}
+
+/**
+ * Makes a queue pair usable in this isolate from what `describeQueue()` gave in another; which must not use it
+ * meanwhile. Queue workers started by `run()` have it already.
+ *
+ * @throws {NotSupportedError} when the description is of a driver that this version does not have.
+ */
+export function attachQueue(description: QueueDescription): QueuePair {
+  return attachPair(description, openRegisters(description.bus));
 }
 
 /**

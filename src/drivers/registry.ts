@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { openRegisters } from "../bus/attach.ts";
-import type { BusDevice } from "../bus/bus.ts";
+import type { BusDevice, Registers } from "../bus/bus.ts";
 import type { DeviceConfig } from "../config.ts";
 import type { Device, QueueDescription, QueuePair } from "../device_api.ts";
 import { NotSupportedError } from "../errors.ts";
@@ -107,12 +106,14 @@ export async function openDriver(
   }
 }
 
-/** Makes a queue pair usable in the isolate that got its description. */
-export function attachQueue(description: QueueDescription): QueuePair {
+/** Makes a queue pair usable in the isolate that got its description and opened the registers. */
+export function attachPair(
+  description: QueueDescription,
+  registers: Registers,
+): QueuePair {
   if (description.driver !== IXGBE) {
     throw new NotSupportedError(`there is no driver ${description.driver}`);
   }
-  const registers = openRegisters(description.bus);
   return {
     rx: new IxgbeRxQueue(description, registers),
     tx: new IxgbeTxQueue(description, registers),

@@ -5,7 +5,7 @@
  */
 import type { Batch } from "../batch.ts";
 import type { QueuePair, RxQueue, TxQueue } from "../device_api.ts";
-import { attachQueue } from "../drivers/registry.ts";
+import { attachQueue } from "../device.ts";
 import { IxlError } from "../errors.ts";
 import { pinToCpu } from "../ffi/cpu.ts";
 import { loadNative } from "../ffi/native.ts";

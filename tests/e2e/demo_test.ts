@@ -9,7 +9,11 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import type { DemoResult } from "../../src/cli/demo.ts";
-import { encodePcapHeader, encodePcapRecord } from "../../src/net/mod.ts";
+import {
+  decodePcapHeader,
+  encodePcapHeader,
+  encodePcapRecord,
+} from "../../src/net/mod.ts";
 import { comparePcaps } from "../../src/cli/compare_pcaps.ts";
 import { runCli } from "../support/cli.ts";
 import { requires } from "../support/requirements.ts";
@@ -128,7 +132,7 @@ requires("tcpdump")(
   async () => {
     const folder = await Deno.makeTempDir();
     const [input, output] = [`${folder}/in.pcap`, `${folder}/out.pcap`];
-    const [raw, seen] = [`${folder}/raw.pcap`, `${folder}/seen.txt`];
+    const raw = `${folder}/raw.pcap`;
     // tcpdump rewrites our frames: the file that is played is its own.
     Deno.writeFileSync(raw, capture(200));
     assert(run("tcpdump", "-r", raw, "-w", input).success);
@@ -137,7 +141,6 @@ requires("tcpdump")(
     const before = summary(run("tcpdump", "-nn", "-t", "-r", input).stdout);
     const after = summary(run("tcpdump", "-nn", "-t", "-r", output).stdout);
     assertEquals(after, before);
-    Deno.writeTextFileSync(seen, after.join("\n"));
     await Deno.remove(folder, { recursive: true });
   },
 );
@@ -160,27 +163,33 @@ function run(command: string, ...args: string[]): Deno.CommandOutput {
   return new Deno.Command(command, { args }).outputSync();
 }
 
-/** What tcpdump says of each packet, in an order that does not depend on which queue was faster. */
+/**
+ * What tcpdump says of each packet, in an order that does not depend on which queue was faster. Ethernet pads short
+ * frames to 60 octets, which tcpdump counts in the length of an ARP packet.
+ */
 function summary(stdout: Uint8Array): string[] {
-  return new TextDecoder().decode(stdout).trim().split("\n").sort();
+  const text = new TextDecoder().decode(stdout).trim();
+  return text.replaceAll(/^(ARP.*), length \d+$/gm, "$1").split("\n").sort();
 }
 
 /** A capture of UDP, TCP, ICMP and ARP frames of many sizes, from 42 bytes to 1514. */
-function capture(frames: number): Uint8Array<ArrayBuffer> {
-  const parts = [encodePcapHeader()];
+function capture(frames: number): Uint8Array {
+  const header = encodePcapHeader();
+  const pcap = decodePcapHeader(header);
+  const bytes = new Uint8Array(header.length + frames * 1600);
+  bytes.set(header);
+  let at = header.length;
   for (let i = 0; i < frames; i++) {
     const data = frame(i);
-    parts.push(
-      encodePcapRecord({
-        seconds: 1_700_000_000 + i,
-        nanoseconds: i * 1000,
-        capturedLength: data.length,
-        originalLength: data.length,
-      }),
-      data,
-    );
+    at = encodePcapRecord(pcap, bytes, at, {
+      seconds: 1_700_000_000 + i,
+      nanoseconds: i * 1000,
+      capturedLength: data.length,
+    });
+    bytes.set(data, at);
+    at += data.length;
   }
-  return new Uint8Array(parts.flatMap((part) => [...part]));
+  return bytes.subarray(0, at);
 }
 
 function frame(number: number): Uint8Array {

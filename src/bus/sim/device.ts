@@ -27,6 +27,8 @@ const COMMAND_BUS_MASTER = 1 << 2;
 const REVISION = 0x08;
 const SUBSYSTEM = 0x2c;
 
+export type { Violation, ViolationKind } from "../../sim/violations.ts";
+
 /** What can be done to a software card that cannot be done to a real one. */
 export interface SimControls {
   /** What is plugged in counts here, live. */

@@ -96,13 +96,15 @@ function generator(wire: WireSpec, counters: SharedArrayBuffer): Wire {
 
 function sink(wire: WireSpec, counters: SharedArrayBuffer): Wire {
   const checker = new SinkWire({ ...traffic(wire), counters });
-  return wire.out
-    ? new TeeWire(checker, new PcapWire(files(wire)))
-    : checker;
+  return wire.out ? new TeeWire(checker, new PcapWire(files(wire))) : checker;
 }
 
 function traffic({ flows, size, seed }: WireSpec) {
-  return { flows, seed, ...(size === 0 ? { size: "imix" as const } : { size }) };
+  return {
+    flows,
+    seed,
+    ...(size === 0 ? { size: "imix" as const } : { size }),
+  };
 }
 
 function files(wire: WireSpec): { input?: string; output?: string } {
