@@ -87,7 +87,13 @@ export async function exitCode(program: Promise<number>): Promise<number> {
   try {
     return await program;
   } catch (error) {
-    console.error(error instanceof IxlError ? `ixl: ${error.message}` : error);
-    return error instanceof ConfigError ? 2 : 1;
+    if (!(error instanceof IxlError || isSystemError(error))) throw error;
+    console.error(`ixl: ${error.message}`);
+    return "code" in error && error.code === "bad-config" ? 2 : 1;
   }
+}
+
+/** A file that is not there, a permission that is missing. */
+function isSystemError(error: unknown): error is Error {
+  return error instanceof Error && error.name in Deno.errors;
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { ConfigError, IxlError } from "../errors.ts";
+import { IxlError } from "../errors.ts";
 import { debugLogging } from "../log.ts";
 
 /** The arguments make no sense: one line on standard error and exit code 2. */
@@ -238,14 +238,15 @@ export async function exitCode(
   }
 }
 
-/** A ConfigError counts as bad input: the value came from the command line. */
+/** A wrong configuration counts as bad input: it came from the command line. */
 function isBadInput(error: unknown): boolean {
-  return error instanceof UsageError || error instanceof ConfigError;
+  return error instanceof UsageError ||
+    (error instanceof IxlError && error.code === "bad-config");
 }
 
 function isExpected(error: unknown): boolean {
   return error instanceof UsageError || error instanceof IxlError ||
-    Object.values(Deno.errors).some((kind) => error instanceof kind);
+    (error instanceof Error && error.name in Deno.errors);
 }
 
 function messageOf(error: unknown): string {
