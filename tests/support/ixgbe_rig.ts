@@ -7,6 +7,7 @@ import { Batch } from "../../src/batch.ts";
 import { completeConfig, type DeviceOptions } from "../../src/config.ts";
 import type { Device, QueuePair } from "../../src/device_api.ts";
 import { openDriver } from "../../src/drivers/registry.ts";
+import { Mempool } from "../../src/mempool.ts";
 import { Packet } from "../../src/packet.ts";
 import type { Model } from "../../src/sim/card.ts";
 import { DirectBus } from "./direct_bus.ts";
@@ -92,17 +93,33 @@ export function bytesOf(handle: number): Uint8Array {
 
 /** Receives all there is, frees it, and returns its bytes. */
 export function receiveAll(rig: IxgbeRig, pair = rig.pair): Uint8Array[] {
+  return keepAll(rig, pair).map((handle) => {
+    const bytes = bytesOf(handle);
+    Mempool.freeChain(handle);
+    return bytes;
+  });
+}
+
+/** Receives all there is and keeps it. */
+export function keepAll(rig: IxgbeRig, pair = rig.pair): number[] {
+  const kept: number[] = [];
   const batch = new Batch(32);
-  const frames: Uint8Array[] = [];
   for (;;) {
     rig.bus.settle();
     const count = pair.rx.receive(batch);
-    if (count === 0) return frames;
-    for (const handle of batch.handles.subarray(0, count)) {
-      frames.push(bytesOf(handle));
-    }
-    batch.free();
+    if (count === 0) return kept;
+    kept.push(...batch.handles.subarray(0, count));
   }
+}
+
+/** Sends frames to the card, a few at a time so that a short ring holds them; returns what it received. */
+export function feed(rig: IxgbeRig, frames: Uint8Array[]): Uint8Array[] {
+  const received: Uint8Array[] = [];
+  for (let at = 0; at < frames.length; at += 16) {
+    rig.wire.toCard.push(...frames.slice(at, at + 16));
+    received.push(...receiveAll(rig));
+  }
+  return received;
 }
 
 /** A batch with one packet for each of these frames, from the pair's pool. */
