@@ -147,7 +147,8 @@ function standardOutput(): LiveTableOutput {
   return {
     write: (text) => writeAll(encoder.encode(text)),
     terminal,
-    width: () => Deno.consoleSize().columns,
+    // A terminal that does not know its size says 0.
+    width: () => Deno.consoleSize().columns || Infinity,
     color: terminal && (readEnv("NO_COLOR") ?? "") === "",
   };
 }

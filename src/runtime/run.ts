@@ -234,7 +234,8 @@ export class Run implements AsyncDisposable {
  * import { openDevice, run } from "@ixl/deno";
  *
  * await using device = await openDevice({ address: "sim:loopback", queues: 2 });
- * const worker = new URL("./tests/fixtures/drop_worker.ts", `file://${Deno.cwd()}/`);
+ * // Usually a file of its own: new URL("./drop.ts", import.meta.url)
+ * const worker = new URL("data:text/javascript,export default (queue) => {}");
  * await using forwarding = await run(device, { worker });
  * console.log(forwarding.stats().length); // 2
  * ```
