@@ -66,6 +66,10 @@ export class Mdio {
       core.registers.set("MSCA", 0, value);
       if ((value & MSCA_COMMAND) !== 0) this.#execute(value);
     });
+    core.registers.onWrite("MSRWD", (_n, value, before) => {
+      const read = before & ~MSCA_ADDRESS_MASK;
+      core.registers.set("MSRWD", 0, read | (value & MSCA_ADDRESS_MASK));
+    });
     this.reset();
   }
 

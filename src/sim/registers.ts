@@ -412,9 +412,7 @@ export const REGISTERS = {
     reset: 0x0000ffff,
   }),
   MSCA: register("w1", "8.2.3.22", "MDI Single Command and Address", 0x0425c),
-  MSRWD: register("rw", "8.2.3.22", "MDI Single Read/Write Data", 0x04260, {
-    writable: 0x0000ffff,
-  }),
+  MSRWD: register("rw", "8.2.3.22", "MDI Single Read/Write Data", 0x04260),
   MAXFRS: register("rw", "8.2.3.22.13", "Max Frame Size", 0x04268, {
     reset: 0x05ee0000,
     writable: 0xffff0000,

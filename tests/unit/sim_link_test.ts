@@ -1,0 +1,94 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { Rig } from "../support/sim_rig.ts";
+
+const UP = 1 << 30;
+const SPEED_10G = 3 << 28;
+
+Deno.test("Card has link a while after the laser is switched on", () => {
+  const rig = new Rig();
+  rig.step(100);
+  assert(!rig.card.linkUp, "SDP3 holds the laser off");
+  rig.clear("ESDP", 1 << 3);
+  assert(rig.card.deadline(rig.now) < Infinity);
+  rig.step(1);
+  assert(!rig.card.linkUp);
+  rig.step(100);
+  assert(rig.card.linkUp);
+  rig.read("LINKS");
+  assertEquals(rig.read("LINKS"), UP | SPEED_10G);
+  assertEquals(rig.read("STATUS") & (1 << 7), 1 << 7);
+  rig.set("ESDP", 1 << 3);
+  assert(!rig.card.linkUp);
+});
+
+Deno.test("Card shows a loss of link once, even after it is back", () => {
+  const rig = new Rig();
+  rig.bringUp();
+  assertEquals(rig.read("LINKS") & UP, UP);
+  rig.card.setLink(false);
+  rig.card.setLink(true);
+  rig.step(20);
+  assertEquals(rig.read("LINKS") & UP, 0, "latched");
+  assertEquals(rig.read("LINKS") & UP, UP);
+});
+
+Deno.test("Card drops the link to negotiate when AUTOC says so", () => {
+  const rig = new Rig();
+  rig.bringUp();
+  rig.set("AUTOC", 1 << 12);
+  assert(!rig.card.linkUp);
+  assertEquals(rig.read("AUTOC") & (1 << 12), 0, "clears by itself");
+  rig.step(20);
+  assert(rig.card.linkUp);
+});
+
+Deno.test("Card links at one gigabit in the modes that are for it", () => {
+  const rig = new Rig();
+  rig.bringUp();
+  rig.clear("AUTOC", 7 << 13);
+  rig.step(20);
+  rig.read("LINKS");
+  assertEquals(rig.read("LINKS"), UP | (2 << 28));
+});
+
+function mdio(rig: Rig, device: number, address: number, write?: number) {
+  const target = device << 16;
+  const run = (command: number) => {
+    rig.write("MSCA", command | (1 << 30));
+    while ((rig.read("MSCA") & (1 << 30)) !== 0);
+  };
+  run(target | address);
+  if (write !== undefined) {
+    rig.write("MSRWD", write);
+    run(target | (1 << 26));
+  } else run(target | (3 << 26));
+  return rig.read("MSRWD") >>> 16;
+}
+
+Deno.test("Card X540 has a PHY that negotiates over MDIO", () => {
+  const rig = new Rig({ model: "x540" });
+  rig.step(20);
+  rig.lockPhy();
+  assertEquals(mdio(rig, 1, 2), 0x0154);
+  assertEquals(mdio(rig, 7, 1) & 0x24, 0x24, "link, negotiation complete");
+  mdio(rig, 7, 0, 0x1200);
+  assert(!rig.card.linkUp);
+  assertEquals(mdio(rig, 7, 1) & 4, 0);
+  rig.step(20);
+  assert(rig.card.linkUp);
+  assertEquals(rig.messages(), []);
+});
+
+Deno.test("Card records MDIO commands without the PHY semaphore", () => {
+  const rig = new Rig({ model: "x540" });
+  mdio(rig, 1, 2);
+  assertMatch(rig.messages()[0], /order: MSCA.*semaphore/);
+});
+
+Deno.test("Card 82599 finds nobody on its MDIO port", () => {
+  const rig = new Rig();
+  rig.read("SWSM");
+  rig.write("SWSM", 2);
+  rig.write("SW_FW_SYNC", 2);
+  assertEquals(mdio(rig, 1, 2), 0xffff);
+});
