@@ -16,6 +16,8 @@ import { type Column, formatTable, LiveTable } from "./table.ts";
 
 const FORWARDER = new URL("../../examples/forward.ts", import.meta.url);
 const FLOWS = 256;
+/** The 82599's limit, without the frame check sequence. */
+const LONGEST_FRAME = 15868;
 const TICK_MS = 1000;
 const CHECK_MS = 10;
 /** Time without any progress after which frames that are still on their way count as lost. */
@@ -73,7 +75,7 @@ export const demoCommand: Command = defineCommand({
     {
       name: "pcap-in",
       value: "FILE",
-      help: "play this capture instead of generating",
+      help: "play this capture to its end instead of generating",
     },
     {
       name: "pcap-out",
@@ -139,7 +141,7 @@ async function demo(given: Given): Promise<number> {
     irqTimeoutMs: given.number("irq-timeout"),
     promiscuous: true,
     // A capture may hold anything that fits a packet chain.
-    ...(pcapIn ? { maxFrameSize: 9728 } : {}),
+    ...(pcapIn ? { maxFrameSize: LONGEST_FRAME } : {}),
   };
   await using a = await openDevice({ ...config, address: source(given) });
   // Nothing is to wait for the workers to start.
@@ -150,7 +152,9 @@ async function demo(given: Given): Promise<number> {
     args: { batch: given.number("batch") },
   });
   const bench = new Bench(a, b, running);
-  const seconds = await bench.generate(given.number("seconds"));
+  // A capture is played to its end.
+  const limit = pcapIn ? Infinity : given.number("seconds");
+  const seconds = await bench.generate(limit);
   await bench.drain();
   await running.stop();
   const result = bench.result(seconds);
