@@ -39,7 +39,7 @@ export const EERD_DATA_SHIFT = 16;
 export const SWSM_SMBI = 1 << 0;
 export const SWSM_SWESMBI = 1 << 1;
 export const SW_FW_SYNC_PHY_MASK = (1 << 1) | (1 << 2);
-export const SW_FW_SYNC_REGSMP = 0x80000000;
+export const SW_FW_SYNC_REGSMP = 1 << 31;
 
 // Interrupt causes, section 8.2.3.5.1
 export const EICR_QUEUE_MASK = 0xffff;
@@ -53,7 +53,7 @@ export const EICR_OTHER_CLEAR_DISABLE_MASK = 0x3fff0000;
 export const EITR_INTERVAL_MASK = 0xff8;
 export const EITR_INTERVAL_SHIFT = 3;
 export const EITR_UNIT_MS = 0.002;
-export const EITR_COUNTER_WRITE_DISABLE = 0x80000000;
+export const EITR_COUNTER_WRITE_DISABLE = 1 << 31;
 
 // IVAR, section 8.2.3.5.16
 export const IVAR_VALID = 0x80;
@@ -83,7 +83,7 @@ export const RXCSUM_PCSD = 1 << 13;
 
 // RAH, section 8.2.3.7.9
 export const RAH_ADDRESS_MASK = 0xffff;
-export const RAH_AV = 0x80000000;
+export const RAH_AV = 1 << 31;
 
 // MRQC, section 8.2.3.7.12
 export const MRQC_MODE_MASK = 0xf;
@@ -198,7 +198,7 @@ export const RXD_PIF = 1 << 7;
 export const RXD_UDPV = 1 << 10;
 export const RXD_ERROR_RXE = 1 << 29;
 export const RXD_ERROR_L4E = 1 << 30;
-export const RXD_ERROR_IPE = 0x80000000;
+export const RXD_ERROR_IPE = 1 << 31;
 export const RXD_TYPE_IPV4 = 1 << 4;
 export const RXD_TYPE_IPV4_OPTIONS = 1 << 5;
 export const RXD_TYPE_IPV6 = 1 << 6;
@@ -235,7 +235,7 @@ export const TXD_LEGACY_IC = 1 << 26;
 export const TXD_RS = 1 << 27;
 export const TXD_DEXT = 1 << 29;
 export const TXD_VLE = 1 << 30;
-export const TXD_TSE = 0x80000000;
+export const TXD_TSE = 1 << 31;
 export const TXD_RESERVED = (1 << 26) | (1 << 28) | (3 << 16);
 export const TXD_LEGACY_CSO_SHIFT = 16;
 // ... and of the fourth

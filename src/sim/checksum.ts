@@ -39,6 +39,21 @@ export function sumBytes(
   return sum;
 }
 
+/** {@linkcode sumBytes} of the twenty bytes of the usual IPv4 header. */
+export function sumUsualHeader(u32: Uint32Array): number {
+  return (u32[3] >>> 16) + halves(u32[4]) + halves(u32[5]) +
+    (u32[6] & HALF_MASK) + sumUsualAddresses(u32);
+}
+
+/** {@linkcode sumBytes} of the addresses in the usual IPv4 header. */
+export function sumUsualAddresses(u32: Uint32Array): number {
+  return (u32[6] >>> 16) + halves(u32[7]) + (u32[8] & HALF_MASK);
+}
+
+function halves(word: number): number {
+  return (word & HALF_MASK) + (word >>> 16);
+}
+
 /** Folds the carries of {@linkcode sumBytes} into 16 bits. */
 export function fold(sum: number): number {
   sum = (sum & HALF_MASK) + (sum >>> 16);

@@ -36,7 +36,12 @@ import {
   RXD_UDPV,
   VLNCTRL_VET_MASK,
 } from "./bits.ts";
-import { fold, sumBytes } from "./checksum.ts";
+import {
+  fold,
+  sumBytes,
+  sumUsualAddresses,
+  sumUsualHeader,
+} from "./checksum.ts";
 import type { Core } from "./core.ts";
 import type { Frame } from "./frame.ts";
 import type { Rss } from "./rss.ts";
@@ -141,8 +146,10 @@ export class Classifier {
       ? RXD_TYPE_IPV4 | RXD_TYPE_IPV4_OPTIONS
       : RXD_TYPE_IPV4;
     const l4 = l3 + headerLength;
+    const usual = l4 === ETHERNET_HEADER + IPV4_MINIMUM;
+    const sum = usual ? sumUsualHeader(u32) : sumBytes(u32, u8, l3, l4);
     this.status = RXD_IPCS;
-    if (fold(sumBytes(u32, u8, l3, l4)) !== ALL_ONES) {
+    if (fold(sum) !== ALL_ONES) {
       this.errors = RXD_ERROR_IPE;
     }
     const fragment = (u8[l3 + 6] << 8) | u8[l3 + 7];
@@ -152,8 +159,9 @@ export class Classifier {
       return;
     }
     this.fragmentWord = (u8[l3 + 4] << 8) | u8[l3 + 5];
-    // Source and destination address, eight bytes before the header's end.
-    const pseudo = sumBytes(u32, u8, l3 + 12, l3 + IPV4_MINIMUM);
+    const pseudo = usual
+      ? sumUsualAddresses(u32)
+      : sumBytes(u32, u8, l3 + 12, l3 + IPV4_MINIMUM);
     const whole = this.#layer4(frame, l4, end, protocol, pseudo);
     this.#hashIpv4(u8, l3, l4, whole ? protocol : 0);
   }

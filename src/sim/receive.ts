@@ -278,8 +278,9 @@ export class Receiver {
     while (left > 0) {
       const at = first + (head << DESCRIPTOR_WORDS_SHIFT);
       const piece = left > bufferBytes ? bufferBytes : left;
-      const low = words[at];
-      const high = words[at + 1];
+      // As signed numbers, which V8 never has to allocate.
+      const low = words[at] | 0;
+      const high = words[at + 1] | 0;
       if (!queue.legacy && (words[at + 2] & ADDRESS_A0_DD) !== 0) {
         this.#reportDone(queue, head);
       }

@@ -221,8 +221,8 @@ export class Transmitter {
   #gather(queue: TxQueue): number {
     const { words, first } = queue;
     const at = first + (queue.head << DESCRIPTOR_WORDS_SHIFT);
-    const command = words[at + 2];
-    const options = words[at + 3];
+    const command = words[at + 2] | 0;
+    const options = words[at + 3] | 0;
     const type = (command >>> TXD_TYPE_SHIFT) & TXD_TYPE_MASK;
     const extended = (command & TXD_DEXT) !== 0;
     if (extended && type === TXD_TYPE_CONTEXT) return this.#takeContext(queue);
@@ -268,20 +268,21 @@ export class Transmitter {
     for (let n = 1; n <= chain; n++) {
       const head = queue.head;
       const at = first + (head << DESCRIPTOR_WORDS_SHIFT);
-      const command = words[at + 2];
-      this.#checkDescriptor(queue, command, words[at + 3], n < chain, extended);
+      // As signed numbers, which V8 never has to allocate.
+      const low = words[at] | 0;
+      const high = words[at + 1] | 0;
+      const command = words[at + 2] | 0;
+      const options = words[at + 3] | 0;
+      this.#checkDescriptor(queue, command, options, n < chain, extended);
       const piece = command & TXD_LENGTH_MASK;
       if (length + piece > FRAME_CAPACITY) whole = false;
-      else if (piece > 0 && dma.translate(words[at], words[at + 1], piece)) {
+      else if (piece > 0 && dma.translate(low, high, piece)) {
         copyFromHost(dma, frame, length, piece);
       } else if (piece > 0) {
         whole = false;
-        this.#core.reach(
-          words[at],
-          words[at + 1],
-          piece,
-          `transmit queue ${queue.index}: data of descriptor ${head}`,
-        );
+        const what =
+          `transmit queue ${queue.index}: data of descriptor ${head}`;
+        this.#core.reach(low, high, piece, what);
       }
       length += piece;
       queue.head = head + 1 === count ? 0 : head + 1;
