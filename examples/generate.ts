@@ -7,13 +7,7 @@
  *
  * @module
  */
-import {
-  Batch,
-  emptyStats,
-  openDevice,
-  type QueueContext,
-  run,
-} from "../mod.ts";
+import { Batch, openDevice, type QueueContext, run } from "../mod.ts";
 import * as net from "../src/net/mod.ts";
 import { exitCode, parse, stopAfter } from "./_shared.ts";
 
@@ -26,7 +20,7 @@ Sends UDP packets from 198.18.0.1 to 198.18.0.2 and shows each second how many.
   --rate N     packets a second in all; 0 for as fast as it goes (default 0)
   --queues N   transmit queues, one worker each (default 1)
   --seconds N  when to end; 0 for on a signal (default 0)
-  --json       print one object a second, and one for all
+  --json       print the figures of each second, and of all, as an object a line
   --help       print this`;
 
 const HEADERS = 42;
@@ -34,14 +28,8 @@ const SOURCE_PORT = 34;
 const FIRST_PORT = 1024;
 const idle = new Int32Array(new SharedArrayBuffer(4));
 
-/** What each worker is told. */
-interface Order {
-  frame: Uint8Array;
-  flows: number;
-  /** Packets a second of each queue; 0 for no limit. */
-  rate: number;
-  queues: number;
-}
+/** What each worker is told; the rate is that of one queue. */
+type Order = { frame: Uint8Array; flows: number; rate: number; queues: number };
 
 /** Makes packets and sends them: runs in a worker for each queue. */
 export default function generate(queue: QueueContext): void {
@@ -108,35 +96,29 @@ export async function main(args: readonly string[]): Promise<number> {
   await using running = await run(device, { worker, args: order });
   using _end = stopAfter(given.seconds, () => running.stop());
   const begin = performance.now();
-  let last = { time: begin, packets: 0 };
-  const counted = emptyStats();
+  let last = begin;
+  const show = (packets: number, since: number) => {
+    const seconds = (performance.now() - since) / 1000;
+    const mpps = packets / seconds / 1e6;
+    // A frame takes 24 bytes more on the wire: preamble, check sequence, gap.
+    const gbits = mpps * (size + 24) * 8 / 1000;
+    console.log(
+      given.json
+        ? JSON.stringify({ seconds, packets, mpps, gbits })
+        : `${packets} packets, ${mpps.toFixed(3)} Mpps, ${
+          gbits.toFixed(3)
+        } Gbit/s`,
+    );
+  };
   const timer = setInterval(() => {
-    const packets = device.readStats(counted).txPackets;
-    const time = performance.now();
-    show(packets - last.packets, time - last.time, size, given.json);
-    last = { time, packets };
+    show(device.readStats().txPackets, last);
+    last = performance.now();
   }, 1000);
   await running.done;
   clearInterval(timer);
-  const packets = device.readStats(counted).txPackets;
-  if (!given.json) console.log("in all:");
-  show(packets, performance.now() - begin, size, given.json);
+  const sent = running.stats().map(({ ports: [{ txPackets }] }) => txPackets);
+  show(sent.reduce((sum, packets) => sum + packets), begin);
   return running.failures.length === 0 ? 0 : 1;
-}
-
-function show(packets: number, ms: number, size: number, json: boolean): void {
-  const mpps = packets / ms / 1000;
-  // A frame takes 24 bytes more on the wire: preamble, check sequence, gap.
-  const gbits = mpps * (size + 24) * 8 / 1000;
-  const text = [
-    `${packets} packets`,
-    `${mpps.toFixed(3)} Mpps`,
-    `${gbits.toFixed(3)} Gbit/s`,
-  ];
-  const seconds = ms / 1000;
-  console.log(
-    json ? JSON.stringify({ seconds, packets, mpps, gbits }) : text.join(", "),
-  );
 }
 
 if (import.meta.main) Deno.exit(await exitCode(main(Deno.args)));

@@ -72,7 +72,8 @@ async function watch(given: Given): Promise<number> {
   const begin = performance.now();
   const look = () => {
     const seconds = (performance.now() - begin) / 1000;
-    show({ seconds, card: device.readStats(card), queues: running.stats() });
+    device.readStats(card);
+    show({ seconds, card: { ...card }, queues: running.stats() });
   };
   const timer = setInterval(look, given.number("interval") * 1000);
   await endOf(running, given.number("seconds"));
