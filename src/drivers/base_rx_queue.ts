@@ -42,6 +42,8 @@ export abstract class BaseRxQueue implements RxQueue {
   readonly #adaptive: AdaptiveSwitch;
   readonly #mayWait: boolean;
   readonly #token: number;
+  /** True since this object gave the queue to another that wanted it. */
+  #left = false;
   #receives = 0;
   #emptyPolls = 0;
 
@@ -89,7 +91,7 @@ export abstract class BaseRxQueue implements RxQueue {
 
   get stopped(): boolean {
     const { words } = this.control;
-    return words[Word.Stop] !== 0 ||
+    return this.#left || words[Word.Stop] !== 0 ||
       (words[Word.Wanted] !== 0 && words[Word.Wanted] !== this.#token);
   }
 
@@ -157,6 +159,7 @@ export abstract class BaseRxQueue implements RxQueue {
     }
     Atomics.store(words, Word.Owner, this.#token);
     Atomics.store(words, Word.Wanted, 0);
+    this.#left = false;
   }
 
   /** True when this object may touch the ring; claims it when nobody else has, and leaves it when asked to. */
@@ -173,11 +176,16 @@ export abstract class BaseRxQueue implements RxQueue {
     const wanted = Atomics.load(words, Word.Wanted);
     if (wanted !== 0 && wanted !== this.#token) {
       const left = Atomics.compareExchange(words, Word.Owner, this.#token, 0);
-      if (left === this.#token) Atomics.notify(words, Word.Owner);
+      if (left === this.#token) {
+        this.#left = true;
+        Atomics.notify(words, Word.Owner);
+      }
       return false;
     }
     const owner = Atomics.compareExchange(words, Word.Owner, 0, this.#token);
-    return owner === 0 || owner === this.#token;
+    if (owner !== 0 && owner !== this.#token) return false;
+    this.#left = false;
+    return true;
   }
 
   #sleepAndReceive(batch: Batch): number {
