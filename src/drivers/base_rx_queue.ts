@@ -44,6 +44,8 @@ export abstract class BaseRxQueue implements RxQueue {
   readonly #token: number;
   /** True since this object gave the queue to another that wanted it. */
   #left = false;
+  /** True since another was seen to want the queue. */
+  #leaving = false;
   #receives = 0;
   #emptyPolls = 0;
 
@@ -91,11 +93,17 @@ export abstract class BaseRxQueue implements RxQueue {
 
   get stopped(): boolean {
     const { words } = this.control;
-    return this.#left || words[Word.Stop] !== 0 ||
-      (words[Word.Wanted] !== 0 && words[Word.Wanted] !== this.#token);
+    if (this.#left || words[Word.Stop] !== 0) return true;
+    const wanted = words[Word.Wanted];
+    if (wanted === 0 || wanted === this.#token) return false;
+    // Whoever sees this will not receive again, so the other would wait in vain.
+    this.#leave();
+    return true;
   }
 
   receive(batch: Batch): number {
+    // Packets of the batch before must not be taken for new ones.
+    batch.length = 0;
     if (!this.#mine()) return 0;
     this.pool.sync();
     let count = this.pollRing(batch);
@@ -129,6 +137,7 @@ export abstract class BaseRxQueue implements RxQueue {
       await this.#sleeper.sleepAsync(SLEEP_SLICE_MS);
       this.#takeWakeups();
     }
+    if (this.#leaving) this.#leave();
   }
 
   checkIrq(): boolean {
@@ -159,7 +168,7 @@ export abstract class BaseRxQueue implements RxQueue {
     }
     Atomics.store(words, Word.Owner, this.#token);
     Atomics.store(words, Word.Wanted, 0);
-    this.#left = false;
+    this.#left = this.#leaving = false;
   }
 
   /** True when this object may touch the ring; claims it when nobody else has, and leaves it when asked to. */
@@ -175,17 +184,24 @@ export abstract class BaseRxQueue implements RxQueue {
     const { words } = this.control;
     const wanted = Atomics.load(words, Word.Wanted);
     if (wanted !== 0 && wanted !== this.#token) {
-      const left = Atomics.compareExchange(words, Word.Owner, this.#token, 0);
-      if (left === this.#token) {
-        this.#left = true;
-        Atomics.notify(words, Word.Owner);
-      }
+      // Not before the caller has been through the rest of its loop, where it may send or free.
+      if (this.#leaving) this.#leave();
+      this.#leaving = true;
       return false;
     }
     const owner = Atomics.compareExchange(words, Word.Owner, 0, this.#token);
     if (owner !== 0 && owner !== this.#token) return false;
-    this.#left = false;
+    this.#left = this.#leaving = false;
     return true;
+  }
+
+  /** Lets go of the queue, if this object has it. */
+  #leave(): void {
+    const { words } = this.control;
+    const owner = Atomics.compareExchange(words, Word.Owner, this.#token, 0);
+    if (owner !== this.#token) return;
+    this.#left = true;
+    Atomics.notify(words, Word.Owner);
   }
 
   #sleepAndReceive(batch: Batch): number {
