@@ -121,7 +121,7 @@ export class Card {
       this.#txQueues,
       this.#statistics,
       this.#interrupts,
-      (frame) => this.#receiver.accept(frame),
+      (frame) => this.#receiver.loopBack(frame),
     );
     bindSemaphores(core);
     this.#bindControl();

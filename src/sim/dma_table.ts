@@ -16,6 +16,8 @@ const CACHE_MASK = CACHE_SLOTS - 1;
 /** log2 of the 2 MiB granule that selects a cache slot. */
 const GRANULE_SHIFT = 21;
 const GRANULE_SHIFT_HIGH = 32 - GRANULE_SHIFT;
+const GRANULE = 1 << GRANULE_SHIFT;
+const GRANULE_MASK = GRANULE - 1;
 
 /** A stretch of IOVAs that lies contiguously in one buffer. */
 class Segment {
@@ -29,6 +31,24 @@ class Segment {
   ) {}
 }
 
+/**
+ * The part of a segment that lies in one 2 MiB granule, which small integers
+ * can describe: the common case of a lookup needs no floating point.
+ */
+class Slot {
+  constructor(
+    /** The address's bits from 21 to 52 that all of the part share. */
+    readonly granule: number,
+    /** Where in the granule the part starts, and where it ends. */
+    readonly from: number,
+    readonly to: number,
+    readonly u8: Uint8Array,
+    readonly u32: Uint32Array,
+    /** The buffer offset of the granule's first byte; may be negative. */
+    readonly base: number,
+  ) {}
+}
+
 interface Views {
   readonly u8: Uint8Array;
   readonly u32: Uint32Array;
@@ -36,6 +56,7 @@ interface Views {
 
 const NO_U8: Uint8Array = new Uint8Array(0);
 const NO_U32: Uint32Array = new Uint32Array(0);
+const NO_SLOT: Slot = new Slot(-1, 0, -1, NO_U8, NO_U32, 0);
 const NOWHERE: Segment = new Segment(1, -1, NO_U8, NO_U32, 0);
 
 /**
@@ -56,7 +77,7 @@ export class DmaTable {
 
   /** Sorted by start, never overlapping. */
   #segments: Segment[] = [];
-  readonly #slots: Segment[] = new Array(CACHE_SLOTS).fill(NOWHERE);
+  readonly #slots: Slot[] = new Array(CACHE_SLOTS).fill(NO_SLOT);
   readonly #views = new WeakMap<SharedArrayBuffer | ArrayBuffer, Views>();
 
   /**
@@ -142,19 +163,50 @@ export class DmaTable {
    * where. False is a miss, and they keep their old values.
    */
   translate(iovaLow: number, iovaHigh: number, length: number): boolean {
+    const granule = (iovaLow >>> GRANULE_SHIFT) |
+      (iovaHigh << GRANULE_SHIFT_HIGH);
+    const within = iovaLow & GRANULE_MASK;
+    const slot = this.#slots[granule & CACHE_MASK];
+    if (
+      slot.granule !== granule || within < slot.from ||
+      within + length > slot.to || iovaHigh >>> GRANULE_SHIFT !== 0
+    ) return this.#lookUp(iovaLow, iovaHigh, length);
+    this.u8 = slot.u8;
+    this.u32 = slot.u32;
+    this.offset = slot.base + within;
+    return true;
+  }
+
+  /** The lookup of what is not in the cache, or crosses granules. */
+  #lookUp(iovaLow: number, iovaHigh: number, length: number): boolean {
     const address = (iovaHigh >>> 0) * TWO_TO_32 + (iovaLow >>> 0);
-    const slot = ((iovaLow >>> GRANULE_SHIFT) |
-      (iovaHigh << GRANULE_SHIFT_HIGH)) & CACHE_MASK;
-    let segment = this.#slots[slot];
-    if (address < segment.start || address + length > segment.end) {
-      segment = this.#find(address);
-      if (address + length > segment.end) return false;
-      this.#slots[slot] = segment;
-    }
+    const segment = this.#find(address);
+    if (address + length > segment.end) return false;
     this.u8 = segment.u8;
     this.u32 = segment.u32;
-    this.offset = (address - segment.delta) | 0;
+    this.offset = address - segment.delta;
+    this.#remember(segment, address);
     return true;
+  }
+
+  #remember(segment: Segment, address: number): void {
+    const number = Math.floor(address / GRANULE);
+    const start = number * GRANULE;
+    const granule = number | 0;
+    // What crosses into the next granule comes here each time.
+    const slot = this.#slots[granule & CACHE_MASK];
+    const within = address - start;
+    const known = slot.granule === granule && within >= slot.from &&
+      within < slot.to;
+    if (known) return;
+    this.#slots[granule & CACHE_MASK] = new Slot(
+      granule,
+      Math.max(segment.start - start, 0),
+      Math.min(segment.end - start, GRANULE),
+      segment.u8,
+      segment.u32,
+      start - segment.delta,
+    );
   }
 
   /** The segment with `address` in it, or {@linkcode NOWHERE}. */
@@ -201,7 +253,7 @@ export class DmaTable {
   }
 
   #forget(): void {
-    this.#slots.fill(NOWHERE);
+    this.#slots.fill(NO_SLOT);
     this.generation = (this.generation + 1) | 0;
   }
 }

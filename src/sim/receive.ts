@@ -184,13 +184,17 @@ export class Receiver {
       frame.crcError = false;
       if (!wire.poll(frame, now)) break;
       moved++;
-      this.accept(frame);
+      this.#accept(frame);
     }
     return moved;
   }
 
-  /** A frame arrives from the wire, or from the transmitter by loopback. */
-  accept(frame: Frame): void {
+  /** A frame arrives from the transmitter, in loopback. */
+  loopBack(frame: Frame): void {
+    if (this.#open) this.#accept(frame);
+  }
+
+  #accept(frame: Frame): void {
     const length = frame.length;
     const classifier = this.#classifier;
     classifier.findVlan(frame);

@@ -8,7 +8,7 @@
 
 import { Card, type Model } from "../../src/sim/card.ts";
 import { DmaTable } from "../../src/sim/dma_table.ts";
-import { Frame } from "../../src/sim/frame.ts";
+import type { Frame } from "../../src/sim/frame.ts";
 import {
   type Register,
   type RegisterName,

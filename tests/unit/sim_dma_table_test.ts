@@ -127,3 +127,21 @@ Deno.test("DmaTable agrees with a plain page table over random use", () => {
     if (entry !== undefined) assert(table.u8.buffer === entry[0]);
   }
 });
+
+Deno.test("DmaTable follows buffers over the borders of its cache", () => {
+  const table = new DmaTable();
+  const granule = 1 << 21;
+  const buffer = new SharedArrayBuffer(3 * granule);
+  const base = 0x2_0000_0000n + BigInt(granule) - 0x1000n;
+  table.map(base, buffer, PAGE, 2 * granule);
+  for (let round = 0; round < 2; round++) {
+    assertEquals(find(table, base + 0x0ff0n, 32), PAGE + 0x0ff0);
+    assertEquals(find(table, base + 0x0f00n, 32), PAGE + 0x0f00);
+    assertEquals(find(table, base + 0x1000n, 32), PAGE + 0x1000);
+    const last = base + BigInt(2 * granule) - 8n;
+    assertEquals(find(table, last, 8), PAGE + 2 * granule - 8);
+    assertEquals(find(table, last, 9), null);
+    const alias = base + (64n << 21n);
+    assertEquals(find(table, alias, 8), null);
+  }
+});

@@ -118,6 +118,11 @@ Deno.test("Card loops back inside by HLREG0.LPBK, without link", () => {
   rig.step();
   assertEquals(rig.hand.fromCard.length, 0);
   assertEquals(rig.rxData(0, 0, 80), frame);
+  rig.write("RXCTRL", 0);
+  rig.postTx(0, 1, frame);
+  rig.write("TDT", 2);
+  rig.step();
+  assertEquals(rig.read("RDH"), 1, "the receiver is off");
 });
 
 function contextual(rig: Rig, options: number, more = 0): Uint8Array {
