@@ -24,7 +24,11 @@
  * @module
  */
 export { Batch } from "./src/batch.ts";
-export type { BusDescription } from "./src/bus/bus.ts";
+export type {
+  BusDescription,
+  SimBusDescription,
+  VfioBusDescription,
+} from "./src/bus/bus.ts";
 export type {
   SimControls,
   Violation,

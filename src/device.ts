@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { openRegisters } from "./bus/attach.ts";
+import { openQueueBus } from "./bus/attach.ts";
 import { isSimAddress, SIM_ADDRESSES } from "./bus/sim/address.ts";
 import { SimBusDevice, type SimControls } from "./bus/sim/device.ts";
+import { VfioBusDevice, vfioObstacle } from "./bus/vfio/device.ts";
 import { completeConfig, type DeviceOptions } from "./config.ts";
 import type { Device, QueueDescription, QueuePair } from "./device_api.ts";
 import { attachPair, findModel, openDriver } from "./drivers/registry.ts";
@@ -13,7 +14,7 @@ import { IxlError, NotSupportedError } from "./errors.ts";
 import { loadNative } from "./ffi/native.ts";
 import { parsePciAddress } from "./pci/address.ts";
 import { formatIds } from "./pci/ids.ts";
-import { listPciEthernet } from "./pci/sysfs.ts";
+import { listPciEthernet, type PciFunction } from "./pci/sysfs.ts";
 import { assertPlatform } from "./platform.ts";
 
 export type * from "./device_api.ts";
@@ -47,30 +48,21 @@ export async function openDevice(options: OpenOptions): Promise<Device> {
   await loadNative();
   const { address, ...rest } = options;
   const config = completeConfig(rest);
-  if (!isSimAddress(address)) throw cannotOpen(address);
-  const bus = await SimBusDevice.open(address);
-  const device = await openDriver(bus, config);
-  simControlsByDevice.set(device, bus);
-  return device;
+  if (isSimAddress(address)) {
+    const bus = await SimBusDevice.open(address);
+    const device = await openDriver(bus, config);
+    simControlsByDevice.set(device, bus);
+    return device;
+  }
+  return await openDriver(VfioBusDevice.open(pciAddress(address)), config);
 }
 
-/** Names what is wrong with an address that is not that of a software card. */
-function cannotOpen(address: string): IxlError {
+function pciAddress(address: string): string {
   const pci = parsePciAddress(address);
-  const card = listPciEthernet().find((card) => card.address === pci);
-  if (card === undefined) {
-    return new IxlError(
-      "device-not-found",
-      `there is no network card "${address}": \`ixl list\` shows what there is, and sim:loopback is always there`,
-    );
-  }
-  const model = findModel(card.ids);
-  return new NotSupportedError(
-    model === undefined
-      ? `${card.address} (${
-        formatIds(card.ids)
-      }) is a card that no driver here knows`
-      : `${card.address} is a ${model.name}, but real cards need the VFIO bus, which this version does not have: use a sim: address`,
+  if (pci !== undefined) return pci;
+  throw new IxlError(
+    "device-not-found",
+    `there is no network card "${address}": \`ixl list\` shows what there is, and sim:loopback is always there`,
   );
 }
 
@@ -81,7 +73,7 @@ function cannotOpen(address: string): IxlError {
  * @throws {NotSupportedError} when the description is of a driver that this version does not have.
  */
 export function attachQueue(description: QueueDescription): QueuePair {
-  return attachPair(description, openRegisters(description.bus));
+  return attachPair(description, openQueueBus(description.bus));
 }
 
 /**
@@ -110,6 +102,11 @@ export interface DeviceListing {
   readonly obstacle: string | undefined;
 }
 
+function obstacle(card: PciFunction): string | undefined {
+  if (findModel(card.ids) === undefined) return "no driver here knows it";
+  return vfioObstacle(card)?.message;
+}
+
 /** The software cards' addresses, and every Ethernet card on the PCI bus. */
 export function listDevices(): DeviceListing[] {
   const sim = SIM_ADDRESSES.map(([address, name]): DeviceListing => ({
@@ -126,7 +123,7 @@ export function listDevices(): DeviceListing[] {
     ids: formatIds(card.ids),
     kernelDriver: card.driver,
     numaNode: card.numaNode,
-    obstacle: cannotOpen(card.address).message,
+    obstacle: obstacle(card),
   }));
   return [...sim, ...pci];
 }

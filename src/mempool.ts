@@ -370,8 +370,8 @@ export class Mempool {
   }
 
   /**
-   * Gives memory that no entry needs any more back to the system. Only where the pool was made.
-   * Returns true when nothing is left to give back.
+   * Gives memory that no entry needs any more back to the system, by whole pages and whole pieces of the IOMMU. Only
+   * where the pool was made. Returns true when no retired entry is out any more.
    */
   releaseMemory(): boolean {
     if (!this.#memory) return true;
@@ -380,13 +380,10 @@ export class Mempool {
       Atomics.load(this.header, TARGET),
       Atomics.load(this.header, NEEDED),
     );
-    const keep = entries * this.stride;
-    if (keep + bytes.pageSize <= bytes.committed) {
-      domain?.shrink(bytes, keep);
-      bytes.decommit(keep);
-      this.header[MAPPED] = entries;
-    }
-    return this.target * this.stride + bytes.pageSize > bytes.committed;
+    const used = entries * this.stride;
+    bytes.decommit(domain?.shrink(bytes, used) ?? used);
+    this.header[MAPPED] = entries;
+    return entries === this.target;
   }
 
   /** The description for a guest: its frees reach the owner through a ring of their own. */

@@ -3,12 +3,13 @@
  *
  * @module
  */
-import { NotSupportedError } from "../errors.ts";
-import type { BusDescription, Registers } from "./bus.ts";
+import type { BusDescription, QueueBus } from "./bus.ts";
 import { SimRegisters } from "./sim/channel.ts";
+import { MappedRegisters } from "./vfio/registers.ts";
 
-/** Opens the registers that {@linkcode BusDevice.describe} described. */
-export function openRegisters(description: BusDescription): Registers {
-  if (description.kind === "sim") return new SimRegisters(description);
-  throw new NotSupportedError(`no bus of kind ${description.kind}`);
+/** Opens the registers that `BusDevice.describe()` described. */
+export function openQueueBus(description: BusDescription): QueueBus {
+  return description.kind === "sim"
+    ? new SimRegisters(description)
+    : new MappedRegisters(description);
 }

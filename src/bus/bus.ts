@@ -38,17 +38,42 @@ export interface InterruptVectors {
   unmask(): void;
 }
 
-/** How another isolate reaches the same registers: structured-clonable. */
-export interface BusDescription {
-  /** Which bus implementation. */
-  readonly kind: "sim" | "vfio";
-  /** What it needs. */
+/** A device's registers in an isolate that only uses its queues. */
+export interface QueueBus extends Registers {
+  /** After an INTx interrupt: lets the next one through. Nothing to do for the other kinds. */
+  unmaskInterrupt(): void;
+}
+
+/** How another isolate reaches the registers of a software card: structured-clonable. */
+export interface SimBusDescription {
+  /** Which bus. */
+  readonly kind: "sim";
+  /** Commands to the card: for one isolate alone. */
   readonly channel: SharedArrayBuffer;
   /** Shared by everybody on the bus. */
   readonly world: SharedArrayBuffer;
-  /** Eventfd that wakes the other side. */
+  /** Eventfd that wakes the card. */
   readonly doorbellFd: number;
 }
+
+/** How another isolate reaches the registers of a real card: structured-clonable. */
+export interface VfioBusDescription {
+  /** Which bus. */
+  readonly kind: "vfio";
+  /** Memory over which BAR 0 is laid. */
+  readonly buffer: SharedArrayBuffer;
+  /** Where BAR 0 begins in it. */
+  readonly byteOffset: number;
+  /** Bytes of BAR 0. */
+  readonly byteLength: number;
+  /** The device's file. */
+  readonly deviceFd: number;
+  /** Whether its interrupt is an INTx line, which the kernel masks each time. */
+  readonly intx: boolean;
+}
+
+/** How another isolate reaches a device's registers: structured-clonable. */
+export type BusDescription = SimBusDescription | VfioBusDescription;
 
 /** One device on a bus, opened exclusively. */
 export interface BusDevice {
@@ -70,7 +95,7 @@ export interface BusDevice {
   setBusMaster(enabled: boolean): void;
   /** Function level reset, where the bus has one; false where only the chip's own reset is there. */
   reset(): boolean;
-  /** What another isolate needs for `openRegisters()`. Each call is for one isolate. */
+  /** What another isolate needs to reach the registers. Each call is for one isolate. */
   describe(): BusDescription;
   /** Gives everything back. Bus mastering must be off and memory detached before. */
   close(): Promise<void>;

@@ -17,8 +17,11 @@ export interface DmaDomain {
   attach(memory: DmaMemory): bigint;
   /** Maps what was committed since the last call. */
   grow(memory: DmaMemory): void;
-  /** Unmaps everything from `bytes` on: to be called before {@linkcode DmaMemory.decommit}. */
-  shrink(memory: DmaMemory, bytes: number): void;
+  /**
+   * Unmaps what it can from `bytes` on, to be called before {@linkcode DmaMemory.decommit}. Returns where what is
+   * still mapped ends, which may be later: an IOMMU unmaps whole pieces.
+   */
+  shrink(memory: DmaMemory, bytes: number): number;
   /** Unmaps all of it and gives the addresses back: to be called before {@linkcode DmaMemory.free}. */
   detach(memory: DmaMemory): void;
 }

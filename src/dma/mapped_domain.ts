@@ -8,6 +8,9 @@ import type { DmaDomain, IommuMap } from "./domain.ts";
 import type { IovaAllocator } from "./iova.ts";
 import { type DmaMemory, HUGEPAGE_2M } from "./memory.ts";
 
+/** An IOMMU unmaps only what was mapped in one piece: pieces end at these boundaries, and so do unmappings. */
+const PIECE = HUGEPAGE_2M;
+
 interface Attachment {
   readonly iova: bigint;
   mapped: number;
@@ -43,20 +46,27 @@ export class MappedDomain implements DmaDomain {
   /** {@inheritDoc DmaDomain.grow} */
   grow(memory: DmaMemory): void {
     const entry = this.#entry(memory);
-    const length = memory.committed - entry.mapped;
-    if (length <= 0) return;
-    const { iova, mapped } = entry;
-    this.iommu.map(memory, mapped, length, iova + BigInt(mapped));
-    entry.mapped = memory.committed;
+    const piece = Math.max(memory.pageSize, PIECE);
+    while (entry.mapped < memory.committed) {
+      const { iova, mapped } = entry;
+      const end = Math.min(
+        (Math.floor(mapped / piece) + 1) * piece,
+        memory.committed,
+      );
+      this.iommu.map(memory, mapped, end - mapped, iova + BigInt(mapped));
+      entry.mapped = end;
+    }
   }
 
   /** {@inheritDoc DmaDomain.shrink} */
-  shrink(memory: DmaMemory, bytes: number): void {
+  shrink(memory: DmaMemory, bytes: number): number {
     const entry = this.#entry(memory);
-    const keep = Math.ceil(bytes / memory.pageSize) * memory.pageSize;
-    if (keep >= entry.mapped) return;
+    const piece = Math.max(memory.pageSize, PIECE);
+    const keep = Math.ceil(bytes / piece) * piece;
+    if (keep >= entry.mapped) return entry.mapped;
     this.iommu.unmap(entry.iova + BigInt(keep), entry.mapped - keep);
     entry.mapped = keep;
+    return keep;
   }
 
   /** {@inheritDoc DmaDomain.detach} */

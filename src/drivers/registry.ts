@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { BusDevice, Registers } from "../bus/bus.ts";
+import type { BusDevice, QueueBus } from "../bus/bus.ts";
 import type { DeviceConfig } from "../config.ts";
 import type { Device, QueueDescription, QueuePair } from "../device_api.ts";
 import { NotSupportedError } from "../errors.ts";
@@ -109,7 +109,7 @@ export async function openDriver(
 /** Makes a queue pair usable in the isolate that got its description and opened the registers. */
 export function attachPair(
   description: QueueDescription,
-  registers: Registers,
+  registers: QueueBus,
 ): QueuePair {
   if (description.driver !== IXGBE) {
     throw new NotSupportedError(`there is no driver ${description.driver}`);

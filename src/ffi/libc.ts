@@ -34,6 +34,13 @@ const SYMBOLS = {
   write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   readlink: { parameters: ["buffer", "buffer", "usize"], result: "isize" },
   ioctl: { parameters: ["i32", "usize", "buffer"], result: "i32" },
+  ioctlValue: {
+    name: "ioctl",
+    parameters: ["i32", "usize", "usize"],
+    result: "i32",
+  },
+  pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
+  pwrite: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
   eventfd: { parameters: ["u32", "i32"], result: "i32" },
   poll: { parameters: ["buffer", "usize", "i32"], result: "i32" },
   pollAsync: {

@@ -21,6 +21,8 @@ export interface PciFunction {
   readonly numaNode: number;
   /** Names of its network interfaces while a kernel driver has it. */
   readonly interfaces: readonly string[];
+  /** Number of its IOMMU group; undefined when there is no IOMMU. */
+  readonly iommuGroup: string | undefined;
 }
 
 /** All Ethernet cards on the PCI bus; none where there is no such bus. */
@@ -31,6 +33,11 @@ export function listPciEthernet(): PciFunction[] {
     )
     .sort()
     .map(readFunction);
+}
+
+/** The Ethernet card at an address; undefined when there is none. */
+export function findPciEthernet(address: string): PciFunction | undefined {
+  return listPciEthernet().find((card) => card.address === address);
 }
 
 function readFunction(address: string): PciFunction {
@@ -47,6 +54,7 @@ function readFunction(address: string): PciFunction {
     driver: linkName(`${folder}/driver`),
     numaNode: numberIn(`${folder}/numa_node`, -1),
     interfaces: listFolder(`${folder}/net`),
+    iommuGroup: linkName(`${folder}/iommu_group`),
   };
 }
 

@@ -148,16 +148,25 @@ Deno.test("MappedDomain maps what is committed, and unmaps all of it", () => {
     },
   );
   const memory = DmaMemory.allocate({
-    bytes: 4096,
-    reserve: 16384,
+    bytes: HUGEPAGE_2M,
+    reserve: 3 * HUGEPAGE_2M,
     backing: "plain",
   });
   const iova = domain.attach(memory);
-  memory.commit(8192);
+  const second = iova + BigInt(HUGEPAGE_2M);
+  memory.commit(HUGEPAGE_2M + 4096);
   domain.grow(memory);
-  assertEquals([...mapped], [[iova, 4096], [iova + 4096n, 4096]]);
-  domain.shrink(memory, 4096);
-  assertEquals([...mapped], [[iova, 4096]]);
+  memory.commit(HUGEPAGE_2M + 8192);
+  domain.grow(memory);
+  assertEquals([...mapped], [
+    [iova, HUGEPAGE_2M],
+    [second, 4096],
+    [second + 4096n, 4096],
+  ]);
+  // An IOMMU does not unmap a part of what was mapped in one piece.
+  assertEquals(domain.shrink(memory, HUGEPAGE_2M + 4096), memory.committed);
+  assertEquals(domain.shrink(memory, HUGEPAGE_2M), HUGEPAGE_2M);
+  assertEquals([...mapped], [[iova, HUGEPAGE_2M]]);
   domain.detach(memory);
   assertEquals(mapped.size, 0);
   memory.free();

@@ -8,7 +8,7 @@
  */
 import { DeviceTimeoutError, IxlError } from "../../errors.ts";
 import { IrqLine, yieldCpu } from "../../irq/line.ts";
-import type { BusDescription, ConfigSpace, Registers } from "../bus.ts";
+import type { ConfigSpace, QueueBus, SimBusDescription } from "../bus.ts";
 
 /** Words that everybody on the bus shares. */
 export const World = {
@@ -64,7 +64,7 @@ class Channel {
   readonly #world: Int32Array;
   readonly #doorbell: IrqLine;
 
-  constructor(description: BusDescription) {
+  constructor(description: SimBusDescription) {
     this.#words = new Int32Array(description.channel);
     this.#world = new Int32Array(description.world);
     this.#doorbell = new IrqLine(description.doorbellFd);
@@ -138,11 +138,11 @@ class Channel {
 }
 
 /** BAR 0 of the software card. */
-export class SimRegisters implements Registers {
+export class SimRegisters implements QueueBus {
   readonly #channel: Channel;
 
   /** @param description What `describe()` returned; for this isolate alone. */
-  constructor(description: BusDescription) {
+  constructor(description: SimBusDescription) {
     this.#channel = new Channel(description);
   }
 
@@ -153,6 +153,10 @@ export class SimRegisters implements Registers {
   write32(offset: number, value: number): void {
     this.#channel.post(Command.Write, offset, value | 0);
   }
+
+  unmaskInterrupt(): void {
+    // The card has MSI-X.
+  }
 }
 
 /** Configuration space of the software card. */
@@ -160,7 +164,7 @@ export class SimConfigSpace implements ConfigSpace {
   readonly #channel: Channel;
 
   /** @param description What `describe()` returned; for this isolate alone. */
-  constructor(description: BusDescription) {
+  constructor(description: SimBusDescription) {
     this.#channel = new Channel(description);
   }
 

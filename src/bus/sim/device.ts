@@ -8,11 +8,11 @@ import { log } from "../../log.ts";
 import type { PciIds } from "../../pci/ids.ts";
 import type { Violation } from "../../sim/violations.ts";
 import type {
-  BusDescription,
   BusDevice,
   ConfigSpace,
   InterruptVectors,
   Registers,
+  SimBusDescription,
 } from "../bus.ts";
 import { parseSimAddress, type SimSpec } from "./address.ts";
 import { allocateChannel, SimConfigSpace, SimRegisters } from "./channel.ts";
@@ -101,7 +101,7 @@ export class SimBusDevice implements BusDevice, SimControls {
     return true;
   }
 
-  describe(): BusDescription {
+  describe(): SimBusDescription {
     const channel = allocateChannel();
     this.#world.call({ op: "channel", card: this.#card, channel });
     return {

@@ -1,0 +1,195 @@
+/**
+ * One IOMMU container for all devices of the process, so that a packet received on one card is sent on another
+ * without a copy.
+ *
+ * @module
+ */
+import type { DmaDomain } from "../../dma/domain.ts";
+import { IovaAllocator } from "../../dma/iova.ts";
+import { MappedDomain } from "../../dma/mapped_domain.ts";
+import { IxlError, SystemError } from "../../errors.ts";
+import { closeFd, cString, errno, libc } from "../../ffi/libc.ts";
+import { listFolder } from "../../ffi/files.ts";
+import {
+  isGroupViable,
+  joinContainer,
+  mapDma,
+  openGroupDevice,
+  setIommu,
+  supportsType1,
+  unmapDma,
+  usableRanges,
+} from "./ioctl.ts";
+
+const O_RDWR = 2;
+const O_CLOEXEC = 0x80000;
+const EPERM = 1;
+const ENOENT = 2;
+const ENOMEM = 12;
+const EACCES = 13;
+const EBUSY = 16;
+
+/** Where a kernel that does not say lets map: below the 39 bits of a small IOMMU, without the interrupt window. */
+const CAUTIOUS_RANGES = [{ start: 1n << 21n, end: 0xfee00000n }];
+/** Address 0 stays unmapped, so that a descriptor that was never filled is a fault. */
+const FIRST_IOVA = 1n << 21n;
+
+interface Group {
+  readonly fd: number;
+  users: number;
+}
+
+/** The container, the groups in it, and their common address space. */
+export class VfioContainer {
+  static #current: VfioContainer | undefined;
+
+  readonly #fd: number;
+  readonly #groups = new Map<string, Group>();
+  #domain: MappedDomain | undefined;
+
+  private constructor() {
+    this.#fd = openFile("/dev/vfio/vfio", {
+      [ENOENT]:
+        "there is no /dev/vfio/vfio: load the modules (modprobe vfio-pci)",
+    });
+    if (supportsType1(this.#fd)) return;
+    closeFd(this.#fd);
+    throw new IxlError(
+      "not-supported",
+      "this kernel has no type 1 IOMMU for VFIO: load it (modprobe vfio_iommu_type1)",
+    );
+  }
+
+  /**
+   * Opens a device.
+   *
+   * @param address Its PCI address.
+   * @param group The number of its IOMMU group.
+   * @returns Its file descriptor; the container's address space is ready then.
+   */
+  static open(address: string, group: string): VfioFile {
+    const container = VfioContainer.#current ??= new VfioContainer();
+    try {
+      return container.#open(address, group);
+    } catch (error) {
+      container.#closeIfUnused();
+      throw error;
+    }
+  }
+
+  /** Gives a group back when its last device is closed, and the container with the last group. */
+  release(group: string): void {
+    const entry = this.#groups.get(group);
+    if (entry === undefined || --entry.users > 0) return;
+    closeFd(entry.fd);
+    this.#groups.delete(group);
+    this.#closeIfUnused();
+  }
+
+  #open(address: string, group: string): VfioFile {
+    const { fd } = this.#join(group);
+    try {
+      const device = openGroupDevice(fd, address);
+      return { fd: device, container: this, dma: this.#domain! };
+    } catch (error) {
+      this.release(group);
+      throw error;
+    }
+  }
+
+  #join(number: string): Group {
+    const joined = this.#groups.get(number);
+    if (joined !== undefined) {
+      joined.users++;
+      return joined;
+    }
+    const fd = openGroup(number);
+    try {
+      assertViable(fd, number);
+      joinContainer(fd, this.#fd);
+      this.#domain ??= this.#createDomain();
+    } catch (error) {
+      closeFd(fd);
+      throw error;
+    }
+    const group = { fd, users: 1 };
+    this.#groups.set(number, group);
+    return group;
+  }
+
+  #createDomain(): MappedDomain {
+    setIommu(this.#fd);
+    const ranges = (usableRanges(this.#fd) ?? CAUTIOUS_RANGES).map((
+      { start, end },
+    ) => ({ start: start < FIRST_IOVA ? FIRST_IOVA : start, end }));
+    return new MappedDomain(new IovaAllocator(ranges), {
+      map: (memory, offset, length, iova) => {
+        try {
+          mapDma(this.#fd, memory.address + BigInt(offset), iova, length);
+        } catch (error) {
+          throw outOfLockedMemory(error, length);
+        }
+      },
+      unmap: (iova, length) => unmapDma(this.#fd, iova, length),
+    });
+  }
+
+  #closeIfUnused(): void {
+    if (this.#groups.size > 0) return;
+    closeFd(this.#fd);
+    if (VfioContainer.#current === this) VfioContainer.#current = undefined;
+  }
+}
+
+/** An open device. */
+export interface VfioFile {
+  /** Its file descriptor. */
+  readonly fd: number;
+  /** Where to give its group back. */
+  readonly container: VfioContainer;
+  /** The address space of all devices. */
+  readonly dma: DmaDomain;
+}
+
+function openGroup(number: string): number {
+  return openFile(`/dev/vfio/${number}`, {
+    [ENOENT]:
+      `IOMMU group ${number} is not with VFIO: run \`ixl bind\` on its device first`,
+    [EBUSY]: `IOMMU group ${number} is used by another process: end it first`,
+  });
+}
+
+function openFile(path: string, hints: Record<number, string>): number {
+  const fd = libc().open(cString(path), O_RDWR | O_CLOEXEC, 0);
+  if (fd >= 0) return fd;
+  const code = errno();
+  if (code === EACCES || code === EPERM) {
+    throw new IxlError(
+      "permission",
+      `${path} may not be opened by this user: chown it, or run as root`,
+    );
+  }
+  const hint = hints[code];
+  if (hint === undefined) throw new SystemError(`open ${path}`, code);
+  throw new IxlError(code === EBUSY ? "device-busy" : "device-not-found", hint);
+}
+
+function assertViable(fd: number, number: string): void {
+  if (isGroupViable(fd)) return;
+  const members = listFolder(`/sys/kernel/iommu_groups/${number}/devices`);
+  throw new IxlError(
+    "device-busy",
+    `IOMMU group ${number} has devices that other drivers use: bind all of ${
+      members.sort().join(", ")
+    } to vfio-pci`,
+  );
+}
+
+function outOfLockedMemory(error: unknown, length: number): unknown {
+  if (!(error instanceof SystemError) || error.errno !== ENOMEM) return error;
+  return new IxlError(
+    "out-of-memory",
+    `${length} bytes more may not be locked for DMA: raise the limit of locked memory (ulimit -l, or LimitMEMLOCK in a service)`,
+    { cause: error },
+  );
+}

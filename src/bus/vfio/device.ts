@@ -1,0 +1,214 @@
+/**
+ * A real card under VFIO.
+ *
+ * @module
+ */
+import type { DmaDomain } from "../../dma/domain.ts";
+import { IxlError, NotSupportedError, SystemError } from "../../errors.ts";
+import { closeFd, errno, libc } from "../../ffi/libc.ts";
+import type { PciIds } from "../../pci/ids.ts";
+import { findPciEthernet, type PciFunction } from "../../pci/sysfs.ts";
+import type {
+  BusDevice,
+  ConfigSpace,
+  InterruptVectors,
+  Registers,
+  VfioBusDescription,
+} from "../bus.ts";
+import { VfioContainer, type VfioFile } from "./container.ts";
+import {
+  canReset,
+  irqCount,
+  IrqIndex,
+  regionInfo,
+  resetDevice,
+  setIrqs,
+  unmaskIntx,
+} from "./ioctl.ts";
+import { MappedRegion, MappedRegisters } from "./registers.ts";
+
+const DRIVER = "vfio-pci";
+const BAR_0 = 0;
+const CONFIG_REGION = 7;
+const COMMAND = 0x04;
+const COMMAND_MEMORY = 1 << 1;
+const COMMAND_BUS_MASTER = 1 << 2;
+
+/** A card that is bound to vfio-pci, opened. */
+export class VfioBusDevice implements BusDevice {
+  readonly address: string;
+  readonly ids: PciIds;
+  readonly numaNode: number;
+  readonly registers: Registers;
+  readonly config: ConfigSpace;
+  readonly dma: DmaDomain;
+  readonly interrupts: InterruptVectors;
+  readonly #group: string;
+  readonly #file: VfioFile;
+  readonly #bar: MappedRegion;
+  readonly #description: VfioBusDescription;
+  #closed = false;
+
+  private constructor(card: PciFunction, group: string, file: VfioFile) {
+    this.address = card.address;
+    this.ids = card.ids;
+    this.numaNode = card.numaNode;
+    this.dma = file.dma;
+    this.#group = group;
+    this.#file = file;
+    this.config = new VfioConfigSpace(file.fd);
+    this.interrupts = new VfioInterrupts(file.fd);
+    const { size, offset, mappable } = regionInfo(file.fd, BAR_0);
+    if (!mappable || size === 0) {
+      throw new NotSupportedError(
+        `BAR 0 of ${card.address} cannot be mapped`,
+      );
+    }
+    this.setBusMaster(false);
+    this.#bar = new MappedRegion(file.fd, offset, size);
+    this.#description = {
+      kind: "vfio",
+      buffer: this.#bar.buffer,
+      byteOffset: this.#bar.byteOffset,
+      byteLength: size,
+      deviceFd: file.fd,
+      intx: this.interrupts.kind === "intx",
+    };
+    this.registers = new MappedRegisters(this.#description);
+  }
+
+  /**
+   * Opens a card.
+   *
+   * @param address Its PCI address in full.
+   * @throws {IxlError} "device-not-found", "device-busy", "permission" or "not-supported", each with what to do.
+   */
+  static open(address: string): VfioBusDevice {
+    const card = findPciEthernet(address);
+    if (card === undefined) {
+      throw new IxlError(
+        "device-not-found",
+        `there is no network card ${address}: \`ixl list\` shows what there is`,
+      );
+    }
+    const obstacle = vfioObstacle(card);
+    if (obstacle !== undefined) throw obstacle;
+    const group = card.iommuGroup!;
+    const file = VfioContainer.open(address, group);
+    try {
+      return new VfioBusDevice(card, group, file);
+    } catch (error) {
+      closeFd(file.fd);
+      file.container.release(group);
+      throw error;
+    }
+  }
+
+  setBusMaster(enabled: boolean): void {
+    const command = this.config.read(COMMAND, 2) | COMMAND_MEMORY;
+    this.config.write(
+      COMMAND,
+      enabled ? command | COMMAND_BUS_MASTER : command & ~COMMAND_BUS_MASTER,
+      2,
+    );
+  }
+
+  reset(): boolean {
+    if (!canReset(this.#file.fd)) return false;
+    resetDevice(this.#file.fd);
+    return true;
+  }
+
+  describe(): VfioBusDescription {
+    return this.#description;
+  }
+
+  close(): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = true;
+      this.#bar.unmap();
+      closeFd(this.#file.fd);
+      this.#file.container.release(this.#group);
+    }
+    return Promise.resolve();
+  }
+}
+
+/** Why a card cannot be opened over VFIO; undefined when nothing is known to be in the way. */
+export function vfioObstacle(card: PciFunction): IxlError | undefined {
+  if (card.iommuGroup === undefined) {
+    return new IxlError(
+      "not-supported",
+      `${card.address} has no IOMMU: switch it on in the firmware and start the kernel with intel_iommu=on or amd_iommu=on`,
+    );
+  }
+  if (card.driver === DRIVER) return undefined;
+  return new IxlError(
+    "device-busy",
+    `${card.address} is with ${
+      card.driver ?? "no driver"
+    }, not with ${DRIVER}: run \`ixl bind ${card.address}\` as root first`,
+  );
+}
+
+/** Configuration space through the device's file. */
+class VfioConfigSpace implements ConfigSpace {
+  readonly #fd: number;
+  readonly #offset: bigint;
+  readonly #bytes = new Uint8Array(4);
+  readonly #view = new DataView(this.#bytes.buffer);
+
+  constructor(fd: number) {
+    this.#fd = fd;
+    this.#offset = BigInt(regionInfo(fd, CONFIG_REGION).offset);
+  }
+
+  read(offset: number, size: 1 | 2 | 4): number {
+    this.#bytes.fill(0);
+    const at = this.#offset + BigInt(offset);
+    const done = libc().pread(this.#fd, this.#bytes, BigInt(size), at);
+    if (Number(done) !== size) {
+      throw new SystemError("read of configuration space", errno());
+    }
+    return this.#view.getUint32(0, true);
+  }
+
+  write(offset: number, value: number, size: 1 | 2 | 4): void {
+    this.#view.setUint32(0, value, true);
+    const at = this.#offset + BigInt(offset);
+    const done = libc().pwrite(this.#fd, this.#bytes, BigInt(size), at);
+    if (Number(done) !== size) {
+      throw new SystemError("write of configuration space", errno());
+    }
+  }
+}
+
+/** The best kind of interrupts that the device has. */
+class VfioInterrupts implements InterruptVectors {
+  readonly kind: "msix" | "msi" | "intx";
+  readonly count: number;
+  readonly #fd: number;
+  #routed = false;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+    const kinds = ["msix", "msi", "intx"] as const;
+    const counts = kinds.map((kind) => irqCount(fd, IrqIndex[kind]));
+    const best = counts.findIndex((count) => count > 0);
+    if (best < 0) throw new NotSupportedError("the card has no interrupts");
+    this.kind = kinds[best];
+    this.count = counts[best];
+  }
+
+  route(fds: readonly number[]): void {
+    const index = IrqIndex[this.kind];
+    // Vectors are enabled in one call with all of them: another number needs them off first.
+    if (this.#routed) setIrqs(this.#fd, index, []);
+    this.#routed = fds.length > 0;
+    if (this.#routed) setIrqs(this.#fd, index, fds);
+  }
+
+  unmask(): void {
+    if (this.kind === "intx") unmaskIntx(this.#fd);
+  }
+}
