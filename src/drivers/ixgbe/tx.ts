@@ -22,7 +22,7 @@ import { TDT } from "./registers.ts";
 /** Descriptors without a report, at most. */
 const REPORT_EVERY = 32;
 /** On a handle in `txSlots`: its descriptor asked for a report. Handles stay below 2³⁰. */
-const REPORTS = 0x80000000;
+const REPORTS = 1 << 31;
 const HANDLE_MASK = 0x7fffffff;
 /** Shorter packets are not sent, padding included, but may hang the transmit unit (7.2.3.2.4; Linux pads to 17). */
 const MIN_PACKET = 17;
@@ -212,7 +212,7 @@ export class IxgbeTxQueue implements TxQueue {
     while (clean !== next) {
       // The last descriptor before `next` always reports, so this ends.
       let end = clean;
-      while (slots[end] < REPORTS) {
+      while ((slots[end] & REPORTS) === 0) {
         if (++end === depth) end = 0;
       }
       if ((ring[(end << 2) + 3] & Tx.DD) === 0) break;
