@@ -7,13 +7,13 @@ import { DeviceTimeoutError } from "../../errors.ts";
 import { delay, until } from "../wait.ts";
 import type { Chip } from "./chip.ts";
 import { STATUS, SW_FW_SYNC, SWSM } from "./registers.ts";
-import { extract } from "../register.ts";
+import { extract, type Register } from "../register.ts";
 
 /** What both sides use. */
 export type Shared = "eeprom" | "phy" | "mac";
 
 const BITS = SW_FW_SYNC.bits;
-const TIMEOUT_MS = 1000;
+const TIMEOUT_MS = 500;
 const RETRY_MS = 5;
 
 /** Runs `action` while the firmware keeps its hands off; at once on chips where the two share nothing. */
@@ -39,18 +39,22 @@ async function acquire(
   theirs: number,
 ): Promise<void> {
   const { registers } = chip;
+  const busy = () => registers.read(SW_FW_SYNC) & (ours | theirs);
   const end = performance.now() + TIMEOUT_MS;
-  while (performance.now() < end) {
-    const taken = await underLock(chip, () => {
-      if ((registers.read(SW_FW_SYNC) & (ours | theirs)) !== 0) return false;
-      registers.set(SW_FW_SYNC, ours);
-      return true;
+  for (;;) {
+    const left = await underLock(chip, () => {
+      const now = busy();
+      // Ours alone after so long: a driver died holding it.
+      const stale = now === ours && performance.now() > end;
+      if (now === 0 || stale) registers.set(SW_FW_SYNC, ours);
+      return stale ? 0 : now;
     });
-    if (taken) return;
+    if (left === 0) return;
+    if (performance.now() > end + RETRY_MS) break;
     await delay(RETRY_MS);
   }
   throw new DeviceTimeoutError(
-    `SW_FW_SYNC: the turn of the software on the ${what}`,
+    `SW_FW_SYNC: the firmware giving the ${what} free`,
     TIMEOUT_MS,
   );
 }
@@ -58,12 +62,9 @@ async function acquire(
 /** Both locks are taken by the read that finds them clear, which sets them (331523, 11.7.4). */
 async function underLock<T>(chip: Chip, action: () => T): Promise<T> {
   const { registers } = chip;
-  await lock("SWSM.SMBI", () => registers.read(SWSM) & SWSM.bits.SMBI);
+  await lock(chip, SWSM, SWSM.bits.SMBI);
   try {
-    await lock(
-      "SW_FW_SYNC.REGSMP",
-      () => registers.read(SW_FW_SYNC) & BITS.REGSMP,
-    );
+    await lock(chip, SW_FW_SYNC, BITS.REGSMP);
     try {
       return action();
     } finally {
@@ -74,9 +75,15 @@ async function underLock<T>(chip: Chip, action: () => T): Promise<T> {
   }
 }
 
-async function lock(name: string, read: () => number): Promise<void> {
-  if (await until(() => read() === 0, TIMEOUT_MS)) return;
-  throw new DeviceTimeoutError(`${name} becoming 0`, TIMEOUT_MS);
+/** Locks are held for microseconds: one that stays taken belongs to a driver that died, and is taken over. */
+async function lock(
+  chip: Chip,
+  register: Register,
+  mask: number,
+): Promise<void> {
+  const free = () => (chip.registers.read(register) & mask) === 0;
+  if (await until(free, TIMEOUT_MS)) return;
+  chip.step(`${register.name} was left locked: taking it over`);
 }
 
 function bitsOf(chip: Chip, what: Shared): { ours: number; theirs: number } {
