@@ -9,10 +9,13 @@ import { type Chip, MAC_SLOTS } from "./chip.ts";
 import { whileReceiverPaused } from "./receive.ts";
 import {
   FCTRL,
+  FTQF,
   MCSTCTRL,
   MPSAR,
   MTA,
   PFUTA,
+  PFVLVF,
+  PFVLVFB,
   RAH,
   RAL,
   VFTA,
@@ -74,6 +77,9 @@ export function configureFilters(chip: Chip): void {
   registers.fill(MTA, 0);
   registers.fill(VFTA, 0);
   registers.fill(PFUTA, 0);
+  registers.fill(PFVLVF, 0);
+  registers.fill(PFVLVFB, 0);
+  registers.fill(FTQF, 0);
   registers.clear(VLNCTRL, VLNCTRL.bits.VFE);
   registers.clear(MCSTCTRL, MCSTCTRL.bits.MFE);
 }

@@ -109,8 +109,6 @@ export const EICR = register("EICR", 0x00800, "w1c", "8.2.3.5.1", {
   QUEUES: field(15, 0),
   LSC: bit(20),
 });
-/** Extended Interrupt Cause Set. */
-export const EICS = register("EICS", 0x00808, "w1s", "8.2.3.5.2");
 /** Extended Interrupt Mask Set. */
 export const EIMS = register("EIMS", 0x00880, "w1s", "8.2.3.5.3");
 /** Extended Interrupt Mask Clear. */
@@ -247,11 +245,6 @@ export const PFVLVFB = register("PFVLVFB", 0x0f200, "rw", "8.2.3.27.16", {}, {
 export const FTQF = register("FTQF", 0x0e600, "rw", "8.2.3.7.19", {
   QUEUE_ENABLE: bit(31),
 }, { count: 128, stride: 4 });
-/** Ethertype Queue Filter. */
-export const ETQF = register("ETQF", 0x05128, "rw", "8.2.3.7.21", {
-  FILTER_EN: bit(31),
-}, { count: 8, stride: 4 });
-
 // Receive DMA, 8.2.3.8
 
 /** Receive Descriptor Base Address Low. */

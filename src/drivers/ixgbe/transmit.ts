@@ -15,6 +15,8 @@ import {
   HLREG0,
   MTQC,
   RTTDCS,
+  RTTDQSEL,
+  RTTDT1C,
   TDBAH,
   TDBAL,
   TDH,
@@ -44,7 +46,16 @@ export function configureTransmit(chip: Chip): void {
   registers.write(DTXMXSZRQ, DTXMXSZRQ.bits.MAX_BYTES_NUM_REQ);
   divideTransmitBuffer(chip);
   registers.write(MTQC, 0);
+  resetArbiters(chip);
   registers.clear(RTTDCS, RTTDCS.bits.ARBDIS);
+}
+
+/** No queue has a rate of its own; what stands there after power-on is not defined (4.6.11.3.4). */
+function resetArbiters({ registers }: Chip): void {
+  for (let queue = 0; queue < TXDCTL.count; queue++) {
+    registers.write(RTTDQSEL, insert(RTTDQSEL.bits.TXDQ_IDX, queue));
+    registers.write(RTTDT1C, 0);
+  }
 }
 
 /** What is queue by queue, before the queue is on. */
