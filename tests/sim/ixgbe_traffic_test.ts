@@ -1,6 +1,7 @@
 /** Moving frames: ring ends, empty pools, changing pools, long frames. */
 import { assert, assertEquals } from "@std/assert";
 import { Batch } from "../../src/batch.ts";
+import { HUGEPAGE_2M } from "../../src/dma/memory.ts";
 import { Mempool } from "../../src/mempool.ts";
 import { Packet } from "../../src/packet.ts";
 import {
@@ -13,6 +14,7 @@ import {
   receiveAll,
   withIxgbe,
 } from "../support/ixgbe_rig.ts";
+import { until } from "../support/until.ts";
 
 function numbers(from: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => from + i);
@@ -130,10 +132,10 @@ Deno.test("ixgbe goes on one packet at a time when only one comes back", async (
 });
 
 Deno.test("ixgbe extends and shrinks a pool under traffic and returns its memory", async () => {
-  await withIxgbe({ rxDepth: 64, poolEntries: 128 }, async (rig) => {
-    const { device, pair } = rig;
+  const options = { rxDepth: 64, poolEntries: 128, poolMaxEntries: 8192 };
+  await withIxgbe(options, async (rig) => {
+    const { device, pair, bus } = rig;
     const { pool } = pair.rx;
-    const before = pool.committedBytes;
     let sent = 0;
     const pass = (count: number) => {
       const frames = numbers(sent, count).map((n) => numberedFrame(n));
@@ -141,15 +143,21 @@ Deno.test("ixgbe extends and shrinks a pool under traffic and returns its memory
       sent += count;
     };
     pass(50);
-    await device.extendRxMempool(0, 400);
-    assertEquals(pool.capacity, 528);
+    await device.extendRxMempool(0, 4000);
+    assertEquals(pool.capacity, 4128);
+    // Memory is mapped, and so returned, in pieces of 2 MiB.
+    assert(pool.committedBytes >= 4128 * 2048);
     pass(300);
-    assert(pool.committedBytes > before);
-    await device.shrinkRxMempool(0, 400);
+    // Some of the entries that will go are in use meanwhile.
+    const held = numbers(0, 2000).map(() => pool.allocate());
+    await device.shrinkRxMempool(0, 4000);
     assertEquals(pool.capacity, 128);
-    pass(300);
-    pool.releaseMemory();
-    assertEquals(pool.committedBytes, before);
+    pass(100);
+    assert(pool.committedBytes > 2 * HUGEPAGE_2M);
+    for (const handle of held) pool.free(handle);
+    pass(100);
+    await until("memory returns", () => pool.committedBytes <= HUGEPAGE_2M);
+    assert(bus.world.mapped <= 2 * HUGEPAGE_2M);
     assertEquals(pool.inUse, 64);
     pass(100);
   });
