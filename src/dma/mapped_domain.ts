@@ -8,12 +8,13 @@ import type { DmaDomain, IommuMap } from "./domain.ts";
 import type { IovaAllocator } from "./iova.ts";
 import { type DmaMemory, HUGEPAGE_2M } from "./memory.ts";
 
-/** An IOMMU unmaps only what was mapped in one piece: pieces end at these boundaries, and so do unmappings. */
-const PIECE = HUGEPAGE_2M;
+/** Longest piece of memory that is mapped at once. */
+const LONGEST_PIECE = HUGEPAGE_2M;
 
 interface Attachment {
   readonly iova: bigint;
-  mapped: number;
+  /** Where each mapped piece ends. An IOMMU unmaps only what was mapped in one piece. */
+  readonly ends: number[];
 }
 
 /** A {@linkcode DmaDomain} over an allocator of addresses and the calls that map them. */
@@ -33,7 +34,7 @@ export class MappedDomain implements DmaDomain {
   attach(memory: DmaMemory): bigint {
     const alignment = Math.max(HUGEPAGE_2M, nextPowerOfTwo(memory.reserved));
     const iova = this.iovas.allocate(memory.reserved, alignment);
-    this.#attached.set(memory, { iova, mapped: 0 });
+    this.#attached.set(memory, { iova, ends: [] });
     try {
       this.grow(memory);
     } catch (error) {
@@ -45,27 +46,26 @@ export class MappedDomain implements DmaDomain {
 
   /** {@inheritDoc DmaDomain.grow} */
   grow(memory: DmaMemory): void {
-    const entry = this.#entry(memory);
-    const piece = Math.max(memory.pageSize, PIECE);
-    while (entry.mapped < memory.committed) {
-      const { iova, mapped } = entry;
+    const { iova, ends } = this.#entry(memory);
+    const longest = Math.max(memory.pageSize, LONGEST_PIECE);
+    for (let from = ends.at(-1) ?? 0; from < memory.committed;) {
       const end = Math.min(
-        (Math.floor(mapped / piece) + 1) * piece,
+        (Math.floor(from / longest) + 1) * longest,
         memory.committed,
       );
-      this.iommu.map(memory, mapped, end - mapped, iova + BigInt(mapped));
-      entry.mapped = end;
+      this.iommu.map(memory, from, end - from, iova + BigInt(from));
+      ends.push(end);
+      from = end;
     }
   }
 
   /** {@inheritDoc DmaDomain.shrink} */
   shrink(memory: DmaMemory, bytes: number): number {
-    const entry = this.#entry(memory);
-    const piece = Math.max(memory.pageSize, PIECE);
-    const keep = Math.ceil(bytes / piece) * piece;
-    if (keep >= entry.mapped) return entry.mapped;
-    this.iommu.unmap(entry.iova + BigInt(keep), entry.mapped - keep);
-    entry.mapped = keep;
+    const { iova, ends } = this.#entry(memory);
+    const mapped = ends.at(-1) ?? 0;
+    while ((ends.at(-2) ?? 0) >= bytes && ends.length > 0) ends.pop();
+    const keep = ends.at(-1) ?? 0;
+    if (keep < mapped) this.iommu.unmap(iova + BigInt(keep), mapped - keep);
     return keep;
   }
 

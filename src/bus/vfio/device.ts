@@ -88,7 +88,7 @@ export class VfioBusDevice implements BusDevice {
     if (card === undefined) {
       throw new IxlError(
         "device-not-found",
-        `there is no network card ${address}: \`ixl list\` shows what there is`,
+        `there is no network card "${address}": \`ixl list\` shows what there is`,
       );
     }
     const obstacle = vfioObstacle(card);
