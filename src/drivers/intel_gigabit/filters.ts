@@ -1,0 +1,118 @@
+/**
+ * Which frames are received: addresses, promiscuous modes, tables (317453 sections 13.4.22 and 13.5; 82576 section
+ * 7.1.1).
+ *
+ * @module
+ */
+import { ConfigError, DeviceFaultError } from "../../errors.ts";
+import { equalMac } from "../../net/ethernet.ts";
+import type { GigabitChip } from "./chip.ts";
+import { MTA, RAH, RAL, RCTL, VFTA } from "./registers.ts";
+
+/** Slot of the station address, which the EEPROM fills. */
+const STATION_SLOT = 0;
+const MAC_BYTES = 6;
+const GROUP_BIT = 1;
+
+/** The address that the card brought along. Throws a DeviceFaultError when it is none. */
+export function readStation(chip: GigabitChip): Uint8Array {
+  const bytes = new Uint8Array(8);
+  const view = new DataView(bytes.buffer);
+  const { registers } = chip;
+  view.setUint32(0, registers.read(RAL, STATION_SLOT), true);
+  view.setUint32(4, registers.read(RAH, STATION_SLOT), true);
+  const mac = bytes.slice(0, MAC_BYTES);
+  const empty = mac.every((octet) => octet === 0);
+  if (!empty && (mac[0] & GROUP_BIT) === 0) return mac;
+  throw new DeviceFaultError("the EEPROM holds no station address");
+}
+
+/** Changes the station address. */
+export function writeStation(chip: GigabitChip, mac: Uint8Array): void {
+  writeSlot(chip, STATION_SLOT, mac);
+}
+
+/** The high half makes the slot valid: it is written last, and cleared before the low half changes. */
+function writeSlot(chip: GigabitChip, slot: number, mac: Uint8Array): void {
+  const bytes = new Uint8Array(8);
+  bytes.set(mac);
+  const view = new DataView(bytes.buffer);
+  const { registers } = chip;
+  registers.write(RAH, 0, slot);
+  registers.write(RAL, view.getUint32(0, true), slot);
+  registers.write(RAH, view.getUint32(4, true) | RAH.bits.AV, slot);
+}
+
+function clearSlot({ registers }: GigabitChip, slot: number): void {
+  registers.write(RAH, 0, slot);
+  registers.write(RAL, 0, slot);
+}
+
+/** Only the station's address, no multicast, no VLAN filter: a reset leaves the tables undefined. */
+export function configureFilters(chip: GigabitChip, station: Uint8Array): void {
+  const { registers } = chip;
+  chip.step("receive filters");
+  writeStation(chip, station);
+  for (let slot = STATION_SLOT + 1; slot < chip.macSlots; slot++) {
+    clearSlot(chip, slot);
+  }
+  registers.fill(MTA, 0);
+  registers.clear(RCTL, RCTL.bits.VFE);
+  for (let entry = 0; entry < VFTA.count; entry++) {
+    for (let n = 0; n < chip.vlanTableWrites; n++) {
+      registers.write(VFTA, 0, entry);
+    }
+  }
+}
+
+/** Unicast and multicast by the filters or all of it; broadcast always; damaged frames never. */
+export function writeReceiveMode(
+  chip: GigabitChip,
+  promiscuous: boolean,
+  allMulticast: boolean,
+): void {
+  const { BAM, UPE, MPE, SBP } = RCTL.bits;
+  const bits = BAM | (promiscuous ? UPE : 0) |
+    (promiscuous || allMulticast ? MPE : 0);
+  chip.registers.update(RCTL, BAM | UPE | MPE | SBP, bits);
+}
+
+/** The unicast filter beyond the station address. */
+export class MacFilter {
+  readonly #slots: (Uint8Array | undefined)[] = [];
+
+  /** @param chip Whose filter it is. */
+  constructor(readonly chip: GigabitChip) {}
+
+  /** Adds an address; one that is there already stays. Throws a ConfigError when all slots are taken. */
+  add(mac: Uint8Array): void {
+    if (this.#find(mac) >= 0) return;
+    const { macSlots } = this.chip;
+    for (let slot = STATION_SLOT + 1; slot < macSlots; slot++) {
+      if (this.#slots[slot] !== undefined) continue;
+      writeSlot(this.chip, slot, mac);
+      this.#slots[slot] = mac;
+      return;
+    }
+    throw new ConfigError(
+      "mac",
+      `all ${
+        macSlots - 1
+      } filters are in use: remove one, or receive promiscuously`,
+    );
+  }
+
+  /** Takes an address out; one that is not there is ignored. */
+  remove(mac: Uint8Array): void {
+    const slot = this.#find(mac);
+    if (slot < 0) return;
+    clearSlot(this.chip, slot);
+    this.#slots[slot] = undefined;
+  }
+
+  #find(mac: Uint8Array): number {
+    return this.#slots.findIndex((other) =>
+      other !== undefined && equalMac(other, 0, mac, 0)
+    );
+  }
+}
