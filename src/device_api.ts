@@ -57,7 +57,10 @@ export interface TxQueue {
    * Returns how many the ring had room for; these belong to the queue now, the others still to the caller.
    */
   send(batch: Batch): number;
-  /** Frees what the card has sent. `send()` does so by itself. Returns the number of descriptors freed. */
+  /**
+   * Frees what the card has sent. `send()` does so by itself: call it only where nothing is sent for long while the
+   * packets are needed. Returns the number of descriptors freed.
+   */
   reclaim(): number;
 }
 
@@ -89,6 +92,8 @@ export interface QueueDescription {
   readonly irqFd: number;
   /** Eventfd that wakes a sleeping receive for control. */
   readonly wakeFd: number;
+  /** Where the queue shares its interrupt with the link: eventfd to raise when the interrupt was the link's. */
+  readonly linkFd?: number;
   /** How the device was opened. */
   readonly config: DeviceConfig;
 }
@@ -223,8 +228,16 @@ export interface Device extends AsyncDisposable {
   stopQueue(index: number): void;
   /** After a queue's user has stopped: lets another isolate go on where it left off, packets and all. */
   resumeQueue(index: number): void;
-  /** After a queue's user has stopped or died: stops its rings, takes every packet back, and starts them afresh. */
+  /** After a queue's user has stopped or died: stops its rings, so that the card touches no packet of theirs. */
+  haltQueue(index: number): Promise<void>;
+  /**
+   * Takes every packet of a queue's pool back and starts its rings afresh. Packets of the pool may be in the rings of
+   * other devices: halt those first.
+   */
   restartQueue(index: number): Promise<void>;
-  /** Stops the queues, DMA and bus mastering, then gives memory, eventfds and the device back. */
+  /**
+   * Stops the queues, DMA and bus mastering, then gives memory, eventfds and the device back. A device whose
+   * packets others still send is closed after them, as `await using` does with devices in the order of traffic.
+   */
   close(): Promise<void>;
 }

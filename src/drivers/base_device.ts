@@ -83,13 +83,19 @@ export abstract class BaseDevice implements Device {
   protected abstract resetChip(): Promise<void>;
   /** Sets up everything but interrupts, starts the rings, and fills {@linkcode station}. Bus mastering is on. */
   protected abstract configureChip(): Promise<void>;
-  /** Lets interrupts through: vector q for queue q, the next one for the link. They are routed. */
+  /**
+   * Lets interrupts through: vector q for queue q, the next one for the link, or vector 0 for everything where
+   * {@linkcode sharedVector}. They are routed.
+   */
   protected abstract enableInterrupts(): void;
   /** Masks all interrupts. */
   protected abstract disableInterrupts(): void;
   /** Masks the interrupt of one queue. */
   protected abstract maskQueue(index: number): void;
-  /** Clears the cause of a link interrupt and lets the next one through. */
+  /**
+   * Clears the cause of a link interrupt and lets the next one through. Where {@linkcode sharedVector}, and the queue
+   * may sleep on it, the queue did so before it told of the link.
+   */
   protected abstract acknowledgeLink(): void;
   /** Stops the rings of a queue in hardware, letting pending packets out if they go soon. */
   protected abstract stopRings(index: number): Promise<void>;
@@ -148,6 +154,11 @@ export abstract class BaseDevice implements Device {
     return this.link().speed;
   }
 
+  /** True when one vector serves the only queue and everything else: a chip that can say so overrides it. */
+  protected get sharedVector(): boolean {
+    return false;
+  }
+
   get closed(): boolean {
     return this.#closing !== undefined;
   }
@@ -165,10 +176,7 @@ export abstract class BaseDevice implements Device {
     bus.setBusMaster(true);
     await this.configureChip();
     this.step("routing interrupts");
-    bus.interrupts.route([
-      ...memory.queues.map(({ irq }) => irq.fd),
-      memory.link.fd,
-    ]);
+    bus.interrupts.route(this.#vectors(memory));
     this.enableInterrupts();
     this.#linkWatch = new LinkWatch(memory.link, {
       link: () => this.link(),
@@ -275,10 +283,14 @@ export abstract class BaseDevice implements Device {
     Atomics.store(control.words, Word.Stop, 0);
   }
 
-  async restartQueue(index: number): Promise<void> {
-    const { pool, irq } = this.#queue(index);
+  async haltQueue(index: number): Promise<void> {
     this.stopQueue(index);
     await this.stopRings(index);
+  }
+
+  async restartQueue(index: number): Promise<void> {
+    const { pool, irq } = this.#queue(index);
+    await this.haltQueue(index);
     pool.reclaimAll();
     await this.startRings(index);
     irq.clear();
@@ -308,11 +320,22 @@ export abstract class BaseDevice implements Device {
   #checkVectors(): void {
     const { kind, count } = this.bus.interrupts;
     if (count > this.config.queues) return;
+    if (this.sharedVector && this.config.queues === 1) return;
     throw new NotSupportedError(
       `${this.config.queues} queues need ${
         this.config.queues + 1
       } interrupt vectors, ${this.address} has ${count} (${kind}): use fewer queues`,
     );
+  }
+
+  /**
+   * The eventfd of each vector. A shared one wakes the queue, which passes news of the link on; but a queue that only
+   * polls would never look, and has no use for interrupts.
+   */
+  #vectors({ queues, link }: DeviceMemory): number[] {
+    const fds = queues.map(({ irq }) => irq.fd);
+    if (!this.sharedVector) return [...fds, link.fd];
+    return this.config.irqTimeoutMs === 0 ? [link.fd] : fds;
   }
 
   #queue(index: number): QueueMemory {
@@ -340,6 +363,7 @@ export abstract class BaseDevice implements Device {
       control: queue.control.buffer,
       irqFd: queue.irq.fd,
       wakeFd: queue.wake.fd,
+      ...(this.sharedVector ? { linkFd: this.#memory!.link.fd } : {}),
       config: this.config,
     };
   }

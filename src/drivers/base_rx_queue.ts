@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { setImmediate } from "node:timers";
 import { Batch } from "../batch.ts";
 import type { DeviceConfig } from "../config.ts";
 import type { QueueDescription, RxQueue } from "../device_api.ts";
@@ -73,7 +74,6 @@ export abstract class BaseRxQueue implements RxQueue {
     );
     this.#mayWait = config.irqTimeoutMs > 0 ||
       config.irqTimeoutMs < CALLER_WAITS;
-    this.counters.values[Slot.polling] = config.irqTimeoutMs === 0 ? 1 : 0;
     this.#token = Atomics.add(this.control.words, Word.LastToken, 1) + 1;
   }
 
@@ -157,7 +157,7 @@ export abstract class BaseRxQueue implements RxQueue {
       const owner = Atomics.load(words, Word.Owner);
       if (owner === 0) break;
       if (performance.now() > until) {
-        Atomics.store(words, Word.Wanted, owner);
+        Atomics.store(words, Word.Wanted, 0);
         throw new DeviceTimeoutError(
           `release of queue ${this.index} by the isolate that receives on it`,
           HANDOVER_TIMEOUT_MS,
@@ -192,6 +192,7 @@ export abstract class BaseRxQueue implements RxQueue {
     const owner = Atomics.compareExchange(words, Word.Owner, 0, this.#token);
     if (owner !== 0 && owner !== this.#token) return false;
     this.#left = this.#leaving = false;
+    this.counters.values[Slot.polling] = this.polling ? 1 : 0;
     return true;
   }
 
@@ -243,5 +244,5 @@ export abstract class BaseRxQueue implements RxQueue {
 }
 
 function nextMacrotask(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
+  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -123,7 +123,7 @@ export class Run implements AsyncDisposable {
   /** Starts a worker on a queue whose worker has ended or failed. */
   async restart(queue: number): Promise<void> {
     if (this.#running.has(queue)) await this.#stopOne(queue);
-    for (const device of this.#devices) await device.restartQueue(queue);
+    await this.#restartQueues(queue);
     await this.#start(queue);
   }
 
@@ -208,12 +208,18 @@ export class Run implements AsyncDisposable {
     );
   }
 
+  /** Every ring stops before any pool is refilled: a packet may be in the ring of another device. */
+  async #restartQueues(queue: number): Promise<void> {
+    for (const device of this.#devices) await device.haltQueue(queue);
+    for (const device of this.#devices) await device.restartQueue(queue);
+  }
+
   /** After a worker died: its packets go home, its queue works again, the others never stopped. */
   async #recover(failure: WorkerFailure): Promise<void> {
     const { queue, message } = failure;
     log("error", this.#devices[0].address, `queue ${queue}: ${message}`);
     try {
-      for (const device of this.#devices) await device.restartQueue(queue);
+      await this.#restartQueues(queue);
     } catch (error) {
       log("error", this.#devices[0].address, `queue ${queue}: ${error}`);
     }
