@@ -25,12 +25,16 @@
 
 export * from "./arp.ts";
 export * from "./bytes.ts";
+export * from "./capture.ts";
+export * from "./capture_decoder.ts";
 export * from "./checksum.ts";
 export * from "./ethernet.ts";
 export * from "./icmp.ts";
 export * from "./ipv4.ts";
 export * from "./ipv6.ts";
 export * from "./pcap.ts";
+export * from "./pcap_decoder.ts";
+export * from "./pcapng.ts";
 export * from "./toeplitz.ts";
 export * from "./transport.ts";
 export * from "./udp.ts";

@@ -39,7 +39,8 @@ const FILE_FIELD = {
   linkType: 20,
 } as const;
 
-const RECORD_FIELD = {
+/** Offsets of the fields of a record's header from its first octet. */
+export const PCAP_RECORD_FIELD = {
   seconds: 0,
   fraction: 4,
   capturedLength: 8,
@@ -78,7 +79,7 @@ export interface PcapHeader {
 
 /** One record of a file. */
 export interface PcapRecord {
-  /** Seconds since 1970. */
+  /** Seconds since 1970; NaN if the file does not say, as pcapng may. */
   seconds: number;
   /** Nanoseconds past the second, whatever the file's resolution. */
   nanoseconds: number;
@@ -130,8 +131,8 @@ export function encodePcapHeader(
 function explainForeign(bytes: Uint8Array): string {
   if (bytes.length === 0) return "the file is empty";
   if (bytes.length >= 4 && view(bytes).getUint32(0) === MAGIC_PCAPNG) {
-    return "this is a pcapng file: convert it with " +
-      "`editcap -F pcap in.pcapng out.pcap`";
+    return "this is a pcapng file, not classic pcap: " +
+      "captureRecords() and captureDecoder() read both";
   }
   if (bytes.length >= 2 && view(bytes).getUint16(0) === GZIP_MAGIC) {
     return "this file is compressed: unpack it with `gunzip` first";
@@ -246,14 +247,14 @@ export function encodePcapRecord(
     : Math.floor(record.nanoseconds / 1000);
   const original = record.originalLength ?? record.capturedLength;
   const out = view(bytes);
-  out.setUint32(offset + RECORD_FIELD.seconds, record.seconds, little);
-  out.setUint32(offset + RECORD_FIELD.fraction, fraction, little);
+  out.setUint32(offset + PCAP_RECORD_FIELD.seconds, record.seconds, little);
+  out.setUint32(offset + PCAP_RECORD_FIELD.fraction, fraction, little);
   out.setUint32(
-    offset + RECORD_FIELD.capturedLength,
+    offset + PCAP_RECORD_FIELD.capturedLength,
     record.capturedLength,
     little,
   );
-  out.setUint32(offset + RECORD_FIELD.originalLength, original, little);
+  out.setUint32(offset + PCAP_RECORD_FIELD.originalLength, original, little);
   return offset + PCAP_RECORD_LENGTH;
 }
 
@@ -300,20 +301,20 @@ export function decodePcapRecord(
   const little = header.littleEndian;
   const input = view(bytes);
   const capturedLength = input.getUint32(
-    offset + RECORD_FIELD.capturedLength,
+    offset + PCAP_RECORD_FIELD.capturedLength,
     little,
   );
   checkCapturedLength(header, capturedLength, offset);
   const frame = offset + PCAP_RECORD_LENGTH;
   if (frame + capturedLength > bytes.length) return undefined;
-  const fraction = input.getUint32(offset + RECORD_FIELD.fraction, little);
+  const fraction = input.getUint32(offset + PCAP_RECORD_FIELD.fraction, little);
   return {
-    seconds: input.getUint32(offset + RECORD_FIELD.seconds, little),
+    seconds: input.getUint32(offset + PCAP_RECORD_FIELD.seconds, little),
     nanoseconds: header.nanoseconds ? fraction : fraction * 1000,
     offset: frame,
     capturedLength,
     originalLength: input.getUint32(
-      offset + RECORD_FIELD.originalLength,
+      offset + PCAP_RECORD_FIELD.originalLength,
       little,
     ),
   };

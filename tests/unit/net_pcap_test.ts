@@ -76,7 +76,7 @@ const GOOD = fromHex(FORMS["little-endian microseconds"].file);
 
 const FOREIGN: Record<string, [file: string, message: string]> = {
   "an empty file": ["", "the file is empty"],
-  "a pcapng file": ["0a0d0d0a 1c000000 4d3c2b1a", "this is a pcapng file"],
+  "a pcapng file": ["0a0d0d0a 1c000000 4d3c2b1a", "captureRecords() and"],
   "a compressed file": ["1f8b0800 00000000", "this file is compressed"],
   "something else": ["7f454c46 02010100", "begins with 7f 45 4c 46"],
   "three octets": ["d4c3b2", "too short for a capture"],
