@@ -2,6 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Frame } from "../../src/sim/frame.ts";
 import { PcapWire } from "../../src/sim/wires/pcap.ts";
 import { WIRE_SLOT } from "../../src/sim/wires/wire.ts";
+import { PcapngFile } from "../support/pcapng_file.ts";
 import { makeFrame } from "../support/sim_rig.ts";
 
 interface FileOptions {
@@ -111,6 +112,78 @@ Deno.test("PcapWire writes what another plays", () => {
     assertEquals(playAll(reader), many);
     reader.close();
   });
+});
+
+/** The same as a pcapng file: one frame each millisecond. */
+function pcapngFile(frames: Uint8Array[], little = true): PcapngFile {
+  const file = new PcapngFile(little).interface();
+  frames.forEach((frame, i) => {
+    file.packet(frame, { time: 1_000_000_000n + BigInt(i) * 1000n });
+  });
+  return file;
+}
+
+for (const little of [true, false]) {
+  const name = `pcapng, ${little ? "little" : "big"}-endian`;
+  Deno.test(`PcapWire plays a file, ${name}`, () => {
+    withFile(pcapngFile(frames, little).bytes(), (path) => {
+      const wire = new PcapWire({ input: path });
+      assertEquals(playAll(wire), frames);
+      assertEquals(wire.counters[WIRE_SLOT.finished], 1);
+      wire.close();
+    });
+  });
+  Deno.test(`PcapWire keeps the recorded times, ${name}`, () => {
+    withFile(pcapngFile(frames, little).bytes(), (path) => {
+      const wire = new PcapWire({ input: path, timing: "recorded" });
+      assertEquals(playAll(wire, 50).length, 1);
+      const next = wire.nextPollAt(50);
+      assert(Math.abs(next - 51) < 1e-6, `${next}`);
+      assertEquals(playAll(wire, 52.5).length, 2);
+      assertEquals(playAll(wire, 60).length, 2);
+      wire.close();
+    });
+  });
+}
+
+Deno.test("PcapWire plays a pcapng file with blocks longer than its buffer", () => {
+  const many = Array.from({ length: 400 }, (_, i) => makeFrame(60 + i * 3));
+  const file = pcapngFile(many).block(4, new Uint8Array(1 << 20));
+  file.packet(frames[0]).block(0x80000001).packet(frames[1]);
+  withFile(file.bytes(), (path) => {
+    const wire = new PcapWire({ input: path });
+    assertEquals(playAll(wire), [...many, frames[0], frames[1]]);
+    wire.close();
+  });
+});
+
+Deno.test("PcapWire gives a frame without a time with the one before it", () => {
+  const file = new PcapngFile().interface().simplePacket(frames[0])
+    .packet(frames[1], { time: 9_000_000_000n }).simplePacket(frames[2])
+    .packet(frames[3], { time: 9_000_002_000n });
+  withFile(file.bytes(), (path) => {
+    const wire = new PcapWire({ input: path, timing: "recorded" });
+    assertEquals(playAll(wire, 50), frames.slice(0, 3));
+    assertEquals(playAll(wire, 52.5), [frames[3]]);
+    wire.close();
+  });
+});
+
+Deno.test("PcapWire says what is wrong with a pcapng file", () => {
+  const file = pcapngFile(frames).bytes();
+  const usb = new PcapngFile().interface({ linkType: 220 }).packet(frames[0]);
+  const wrong: [Uint8Array, string][] = [
+    [file.slice(0, 20), "the file is cut short in the block at octet 0"],
+    [file.slice(0, file.length - 1), "cut short"],
+    [usb.bytes(), "link type is 220"],
+  ];
+  for (const [bytes, message] of wrong) {
+    withFile(bytes, (path) => {
+      const make = () => new PcapWire({ input: path });
+      const error = assertThrows(make, Error, message);
+      assert(error.message.startsWith(`${path}: `), error.message);
+    });
+  }
 });
 
 Deno.test("PcapWire says what is wrong with a file", () => {

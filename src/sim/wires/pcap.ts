@@ -4,21 +4,22 @@
  * @module
  */
 
+import { CAPTURE_START_LENGTH, captureDecoder } from "../../net/capture.ts";
 import {
-  decodePcapHeader,
+  CAPTURE_WINDOW,
+  type CaptureDecoder,
+} from "../../net/capture_decoder.ts";
+import {
   encodePcapHeader,
-  PCAP_HEADER_LENGTH,
-  PCAP_LINK_TYPE_ETHERNET,
   PCAP_RECORD_LENGTH,
   PcapError,
-  type PcapHeader,
 } from "../../net/pcap.ts";
 import { type Frame, FRAME_CAPACITY } from "../frame.ts";
 import { type Wire, WIRE_SLOT, wireCounters } from "./wire.ts";
 
 /** How a {@linkcode PcapWire} behaves. */
 export interface PcapOptions {
-  /** The capture to play; without it the card receives nothing. */
+  /** The capture to play, pcap or pcapng; without it the card receives nothing. */
   input?: string;
   /** The file for what the card sends; without it that is only counted. */
   output?: string;
@@ -31,14 +32,13 @@ export interface PcapOptions {
   counters?: SharedArrayBuffer;
 }
 
-const BUFFER_BYTES = 1 << 18;
-const MICROSECONDS = 1_000_000;
-const NANOSECONDS = 1_000_000_000;
+const OUTPUT_BYTES = 1 << 18;
+const NANOSECONDS_PER_MS = 1_000_000;
 const FLUSH_MS = 500;
 
 /**
- * Plays the classic pcap format in both byte orders, with microseconds or
- * nanoseconds; writes little-endian nanoseconds. Frames shorter than a MAC
+ * Plays classic pcap and pcapng files in both byte orders; writes classic pcap,
+ * little-endian with nanoseconds. Frames shorter than a MAC
  * sends are padded to 60 bytes; those longer than a {@linkcode Frame} holds
  * are left out and counted as overflow.
  */
@@ -137,91 +137,62 @@ function openInput(path: string): Reader {
   return new Reader(path);
 }
 
-/** Reads records through a buffer that always holds one in full. */
+/** Reads frames through a buffer that always holds one in full. */
 class Reader {
   readonly #file: Deno.FsFile;
   readonly #path: string;
-  readonly #buffer = new Uint8Array(BUFFER_BYTES + PCAP_RECORD_LENGTH);
-  readonly #view = new DataView(this.#buffer.buffer);
-  #header: PcapHeader = {
-    littleEndian: true,
-    nanoseconds: false,
-    snapLength: 0,
-    linkType: 0,
-  };
+  readonly #buffer = new Uint8Array(CAPTURE_WINDOW);
+  readonly #window = new DataView(this.#buffer.buffer);
+  readonly #decoder: CaptureDecoder;
   #from = 0;
   #to = 0;
-  /** Where the buffer's start is in the file, for messages. */
-  #position = 0;
   #open = true;
-  /** Seconds of the first record, subtracted to keep the precision. */
+  /** Second of the first frame, subtracted to keep the precision. */
   #firstSecond = NaN;
-  /** A record is there. */
+  /** A frame is there. */
   ready = false;
-  /** Bytes of the record's frame that are in the file. */
+  /** Bytes of the frame that are in the file. */
   length = 0;
-  /** The record's time in ms after the first one's second. */
+  /**
+   * The frame's time in ms after the first one's second; a frame without a time
+   * comes with the one before it.
+   */
   time = 0;
 
   constructor(path: string) {
     this.#path = path;
     this.#file = Deno.openSync(path, { read: true });
     try {
-      this.#need(PCAP_HEADER_LENGTH);
-      this.#header = decodePcapHeader(this.#buffer.subarray(0, this.#to));
-      if (this.#header.linkType !== PCAP_LINK_TYPE_ETHERNET) {
-        throw new PcapError(
-          `its link type is ${this.#header.linkType}, not Ethernet ` +
-            `(${PCAP_LINK_TYPE_ETHERNET})`,
-          0,
-        );
-      }
+      const there = this.#need(CAPTURE_START_LENGTH);
+      this.#decoder = captureDecoder(this.#buffer.subarray(0, there));
     } catch (error) {
       this.close();
       throw this.#named(error);
     }
-    this.#from = PCAP_HEADER_LENGTH;
   }
 
-  /** Moves on to the next record; false at the end of the file. */
+  /** Moves on to the next frame; false at the end of the file. */
   next(): boolean {
     this.ready = false;
     if (!this.#open) return false;
-    const there = this.#need(PCAP_RECORD_LENGTH);
-    if (there === 0) {
+    if (!this.#find()) {
       this.close();
       return false;
     }
-    if (there < PCAP_RECORD_LENGTH) this.#cutShort();
-    const { littleEndian, nanoseconds } = this.#header;
-    const view = this.#view;
-    const seconds = view.getUint32(this.#from, littleEndian);
-    const fraction = view.getUint32(this.#from + 4, littleEndian);
-    this.length = view.getUint32(this.#from + 8, littleEndian);
-    if (this.length > BUFFER_BYTES) {
-      throw this.#named(
-        new PcapError(
-          `the record at octet ${this.#position + this.#from} claims ` +
-            `${this.length} octets: the file is damaged`,
-          this.#position + this.#from,
-        ),
-      );
+    const { seconds, nanoseconds, capturedLength } = this.#decoder.record;
+    if (!Number.isNaN(seconds)) {
+      if (Number.isNaN(this.#firstSecond)) this.#firstSecond = seconds;
+      this.time = (seconds - this.#firstSecond) * 1000 +
+        nanoseconds / NANOSECONDS_PER_MS;
     }
-    if (Number.isNaN(this.#firstSecond)) this.#firstSecond = seconds;
-    const second = nanoseconds ? NANOSECONDS : MICROSECONDS;
-    this.time = (seconds - this.#firstSecond + fraction / second) * 1000;
-    const whole = PCAP_RECORD_LENGTH + this.length;
-    if (this.#need(whole) < whole) this.#cutShort();
-    this.#from += PCAP_RECORD_LENGTH;
+    this.length = capturedLength;
     this.ready = true;
-    // The frame itself is passed over here, and looked back at by take().
-    this.#from += this.length;
     return true;
   }
 
-  /** Copies the record's frame. */
+  /** Copies the frame. */
   take(frame: Frame): void {
-    const from = this.#from - this.length;
+    const from = this.#decoder.record.offset;
     const buffer = this.#buffer;
     const target = frame.u8;
     for (let i = 0; i < this.length; i++) target[i] = buffer[from + i];
@@ -235,13 +206,31 @@ class Reader {
     this.ready = false;
   }
 
+  /** Decodes up to the next frame; false if there is none. */
+  #find(): boolean {
+    const decoder = this.#decoder;
+    try {
+      for (;;) {
+        const length = decoder.decode(this.#window, this.#from, this.#to);
+        if (length <= this.#to - this.#from) {
+          this.#from += length;
+          if (decoder.found) return true;
+        } else if (this.#need(length) < length) {
+          decoder.end(this.#to - this.#from);
+          return false;
+        }
+      }
+    } catch (error) {
+      throw this.#named(error);
+    }
+  }
+
   /** Reads until `bytes` are in the buffer; returns how many there are. */
   #need(bytes: number): number {
     if (this.#to - this.#from >= bytes) return bytes;
     const buffer = this.#buffer;
     if (this.#from + bytes > buffer.length) {
       buffer.copyWithin(0, this.#from, this.#to);
-      this.#position += this.#from;
       this.#to -= this.#from;
       this.#from = 0;
     }
@@ -251,16 +240,6 @@ class Reader {
       this.#to += read;
     }
     return Math.min(bytes, this.#to - this.#from);
-  }
-
-  #cutShort(): never {
-    const at = this.#position + this.#from;
-    throw this.#named(
-      new PcapError(
-        `the file is cut short in the record at octet ${at}`,
-        at,
-      ),
-    );
   }
 
   /** The error with the file's name in front. */
@@ -273,7 +252,7 @@ class Reader {
 /** Writes records through a buffer. */
 class Writer {
   readonly #file: Deno.FsFile;
-  readonly #buffer = new Uint8Array(BUFFER_BYTES);
+  readonly #buffer = new Uint8Array(OUTPUT_BYTES);
   readonly #view = new DataView(this.#buffer.buffer);
   #used = 0;
   #flushedAt = 0;
@@ -294,10 +273,10 @@ class Writer {
   write(frame: Frame): void {
     const { length, u8 } = frame;
     if (!this.#open) return;
-    if (this.#used + PCAP_RECORD_LENGTH + length > BUFFER_BYTES) this.#flush();
+    if (this.#used + PCAP_RECORD_LENGTH + length > OUTPUT_BYTES) this.#flush();
     const now = performance.timeOrigin + performance.now();
     const seconds = Math.floor(now / 1000);
-    const nanoseconds = Math.floor((now - seconds * 1000) * MICROSECONDS);
+    const nanoseconds = Math.floor((now - seconds * 1000) * NANOSECONDS_PER_MS);
     const view = this.#view;
     const at = this.#used;
     view.setUint32(at, seconds, true);
