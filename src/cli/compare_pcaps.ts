@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { pcapRecords } from "../net/pcap.ts";
+import { captureRecords } from "../net/capture.ts";
 
 const SHORTEST_FRAME = 60;
 const ADDRESSES = 12;
@@ -19,8 +19,8 @@ export interface PcapDifference {
 }
 
 /**
- * Compares two capture files frame by frame, with the MAC addresses swapped back and short frames padded to the
- * 60 octets that Ethernet carries at least.
+ * Compares two capture files, pcap or pcapng, frame by frame, with the MAC addresses swapped back and short frames
+ * padded to the 60 octets that Ethernet carries at least.
  */
 export function comparePcaps(inFile: string, outFile: string): PcapDifference {
   const expected = new Map<string, number[]>();
@@ -51,7 +51,7 @@ export function comparePcaps(inFile: string, outFile: string): PcapDifference {
 
 function* framesOf(file: string): Generator<Uint8Array> {
   const bytes = Deno.readFileSync(file);
-  for (const { offset, capturedLength } of pcapRecords(bytes)) {
+  for (const { offset, capturedLength } of captureRecords(bytes)) {
     yield bytes.subarray(offset, offset + capturedLength);
   }
 }

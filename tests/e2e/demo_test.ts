@@ -13,6 +13,7 @@ import {
   decodePcapHeader,
   encodePcapHeader,
   encodePcapRecord,
+  isPcapng,
 } from "../../src/net/mod.ts";
 import { comparePcaps } from "../../src/cli/compare_pcaps.ts";
 import { runCli } from "../support/cli.ts";
@@ -141,6 +142,24 @@ requires("tcpdump")(
     const before = summary(run("tcpdump", "-nn", "-t", "-r", input).stdout);
     const after = summary(run("tcpdump", "-nn", "-t", "-r", output).stdout);
     assertEquals(after, before);
+    await Deno.remove(folder, { recursive: true });
+  },
+);
+
+requires("tshark")(
+  "demo forwards a pcapng capture that tshark wrote",
+  async () => {
+    const folder = await Deno.makeTempDir();
+    const [input, output] = [`${folder}/in.pcapng`, `${folder}/out.pcap`];
+    const raw = `${folder}/raw.pcap`;
+    Deno.writeFileSync(raw, capture(2000));
+    assert(run("tshark", "-r", raw, "-w", input).success);
+    assert(isPcapng(Deno.readFileSync(input)));
+    const result = await demo(["--pcap-in", input, "--pcap-out", output]);
+    assertEquals(result.generated, 2000);
+    assertEquals(result.sent, 2000);
+    assertClean(result);
+    assertEquals(comparePcaps(raw, output), { corrupted: 0, reordered: 0 });
     await Deno.remove(folder, { recursive: true });
   },
 );
