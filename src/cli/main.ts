@@ -35,6 +35,16 @@ const ENTRIES: readonly Entry[] = [
     load: async () => (await import("./stats.ts")).statsCommand,
   },
   {
+    name: "bind",
+    summary: "Takes a card from its kernel driver, for use from here",
+    load: async () => (await import("./bind.ts")).bindCommand,
+  },
+  {
+    name: "unbind",
+    summary: "Gives a card back to its kernel driver",
+    load: async () => (await import("./bind.ts")).unbindCommand,
+  },
+  {
     name: "demo",
     summary: "Forwards between two software cards and checks every frame",
     load: async () => (await import("./demo.ts")).demoCommand,

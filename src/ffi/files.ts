@@ -7,6 +7,7 @@ import { SystemError } from "../errors.ts";
 import { check, closeFd, cString, errno, libc } from "./libc.ts";
 
 const O_RDONLY = 0;
+const O_WRONLY = 1;
 const O_CLOEXEC = 0x80000;
 const ENOENT = 2;
 const SYS_GETDENTS64 = Deno.build.arch === "aarch64" ? 61n : 217n;
@@ -27,6 +28,22 @@ export function readSmallFile(path: string): string | undefined {
       text += decoder.decode(chunk.subarray(0, read), { stream: true });
     }
   });
+}
+
+/** Writes a text to a file that is there, in one call, as sysfs wants it. */
+export function writeSmallFile(path: string, text: string): void {
+  const fd = check(
+    `open ${path}`,
+    libc().open(cString(path), O_WRONLY | O_CLOEXEC, 0),
+    "this needs root",
+  );
+  try {
+    const bytes = new TextEncoder().encode(text);
+    const written = libc().write(fd, bytes, BigInt(bytes.length));
+    check(`write to ${path}`, Number(written));
+  } finally {
+    closeFd(fd);
+  }
 }
 
 /** The names in a folder, in no order; none when there is no such folder. */

@@ -7,6 +7,7 @@ import type { DmaDomain } from "../../dma/domain.ts";
 import { IxlError, NotSupportedError, SystemError } from "../../errors.ts";
 import { closeFd, errno, libc } from "../../ffi/libc.ts";
 import type { PciIds } from "../../pci/ids.ts";
+import { VFIO_DRIVER } from "../../pci/bind.ts";
 import { findPciEthernet, type PciFunction } from "../../pci/sysfs.ts";
 import type {
   BusDevice,
@@ -27,7 +28,6 @@ import {
 } from "./ioctl.ts";
 import { MappedRegion, MappedRegisters } from "./registers.ts";
 
-const DRIVER = "vfio-pci";
 const BAR_0 = 0;
 const CONFIG_REGION = 7;
 const COMMAND = 0x04;
@@ -142,12 +142,12 @@ export function vfioObstacle(card: PciFunction): IxlError | undefined {
       `${card.address} has no IOMMU: switch it on in the firmware and start the kernel with intel_iommu=on or amd_iommu=on`,
     );
   }
-  if (card.driver === DRIVER) return undefined;
+  if (card.driver === VFIO_DRIVER) return undefined;
   return new IxlError(
     "device-busy",
     `${card.address} is with ${
       card.driver ?? "no driver"
-    }, not with ${DRIVER}: run \`ixl bind ${card.address}\` as root first`,
+    }, not with ${VFIO_DRIVER}: run \`ixl bind ${card.address}\` as root first`,
   );
 }
 
