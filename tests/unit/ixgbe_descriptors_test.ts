@@ -2,9 +2,10 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { Batch } from "../../src/batch.ts";
 import { completeConfig } from "../../src/config.ts";
+import { rxBufferKiB } from "../../src/drivers/advanced/rx.ts";
 import { interval } from "../../src/drivers/ixgbe/interrupts.ts";
 import * as registers from "../../src/drivers/ixgbe/registers.ts";
-import { IxgbeRxQueue, rxBufferKiB } from "../../src/drivers/ixgbe/rx.ts";
+import { IxgbeRxQueue } from "../../src/drivers/ixgbe/rx.ts";
 import { IxgbeTxQueue } from "../../src/drivers/ixgbe/tx.ts";
 import { QueueControl } from "../../src/drivers/queue_control.ts";
 import {

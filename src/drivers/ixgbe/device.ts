@@ -9,6 +9,8 @@ import type { DeviceFeatures, LinkState } from "../../device_api.ts";
 import { ConfigError, DeviceFaultError } from "../../errors.ts";
 import { DEFAULT_ENTRY_SIZE } from "../../mempool.ts";
 import type { DeviceStats } from "../../stats.ts";
+import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
+import { rxBufferKiB } from "../advanced/rx.ts";
 import { BaseDevice, type LocalPair } from "../base_device.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
 import { RegisterBlock } from "../register.ts";
@@ -20,7 +22,6 @@ import {
   MAX_FRAME_SIZE,
   MAX_QUEUES,
 } from "./chip.ts";
-import { DESCRIPTOR_BYTES } from "./descriptors.ts";
 import { checkEeprom } from "./eeprom.ts";
 import {
   configureFilters,
@@ -47,7 +48,7 @@ import {
 } from "./receive.ts";
 import { resetChip, stopDma, withdrawDriver } from "./reset.ts";
 import { configureRss, writeKey, writeTable } from "./rss.ts";
-import { IxgbeRxQueue, rxBufferKiB } from "./rx.ts";
+import { IxgbeRxQueue } from "./rx.ts";
 import { collectStatistics, configureStatistics } from "./statistics.ts";
 import {
   configureTransmit,

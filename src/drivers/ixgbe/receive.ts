@@ -4,10 +4,11 @@
  * @module
  */
 import { DeviceTimeoutError } from "../../errors.ts";
+import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
+import { rxBufferKiB } from "../advanced/rx.ts";
 import { insert, type Register, type RegisterBlock } from "../register.ts";
 import { delay, waitForBits } from "../wait.ts";
 import type { Chip } from "./chip.ts";
-import { DESCRIPTOR_BYTES } from "./descriptors.ts";
 import {
   DCA_RXCTRL,
   DESCTYPE_ADVANCED_ONE_BUFFER,
@@ -27,7 +28,6 @@ import {
   SECRXSTAT,
   SRRCTL,
 } from "./registers.ts";
-import { rxBufferKiB } from "./rx.ts";
 
 const ENABLE_TIMEOUT_MS = 100;
 const SECURITY_TIMEOUT_MS = 40;

@@ -3,11 +3,11 @@
  *
  * @module
  */
+import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
 import { insert } from "../register.ts";
 import { delay, until } from "../wait.ts";
 import { divideTransmitBuffer } from "./buffers.ts";
 import type { Chip } from "./chip.ts";
-import { DESCRIPTOR_BYTES } from "./descriptors.ts";
 import { waitForEnable } from "./receive.ts";
 import {
   DMATXCTL,

@@ -1,6 +1,7 @@
 /**
- * The words of advanced descriptors: four 32-bit words each, little-endian. Sections of the 82599 datasheet
- * (331520, revision 3.4).
+ * The words of advanced descriptors, which 82576, I350 and the 82599 family share: four 32-bit words each,
+ * little-endian. Sections of the 82599 datasheet (331520, revision 3.4); the 82576's (320961) has them in 7.1.5 and
+ * 7.2.2.
  *
  * @module
  */
@@ -30,22 +31,18 @@ export const Rx = {
   RSS_TYPE_FDIR: 0xf,
   /** Word 0, packet type: a UDP header was found (table 7-20). */
   PTYPE_UDP: 1 << 9,
+  /** Word 0, packet type: an SCTP header was found. */
+  PTYPE_SCTP: 1 << 10,
   /** Word 2: descriptor done. */
   DD: 1 << 0,
   /** Word 2: end of packet; everything but the length holds only with it. */
   EOP: 1 << 1,
-  /** Word 2: the frame had a VLAN tag, which RXDCTL.VME took out. */
+  /** Word 2: the frame had a VLAN tag, which the card took out. */
   VP: 1 << 3,
   /** Word 2: a TCP, UDP or SCTP checksum was looked at. */
   L4CS: 1 << 5,
   /** Word 2: an IPv4 header checksum was looked at. */
   IPCS: 1 << 6,
-  /** Word 2: the frame is damaged; only with FCTRL.SBP. */
-  RXE: 1 << 29,
-  /** Word 2: the TCP, UDP or SCTP checksum is wrong. */
-  L4E: 1 << 30,
-  /** Word 2: the IPv4 header checksum is wrong. */
-  IPE: 1 << 31,
   /** Word 3: bytes in this buffer. */
   LENGTH: 0xffff,
   /** Word 3: the VLAN tag above these bits. */
@@ -80,3 +77,13 @@ export const Tx = {
 
 /** Word 2 of every data descriptor, to be combined with its length and with {@linkcode Tx.EOP} on the last. */
 export const TX_DATA: number = Tx.DTYP_DATA | Tx.DEXT | Tx.IFCS;
+
+/** Where a family has its receive errors: all in word 2 but the packet type. */
+export interface RxErrors {
+  /** The frame is damaged; only where bad frames are stored. */
+  readonly damaged: number;
+  /** The TCP, UDP or SCTP checksum is wrong. The IPv4 header's error is the bit above. */
+  readonly l4: number;
+  /** Word 0: the packet type whose L4 error is not to be believed, by the chip's errata. */
+  readonly doubtful: number;
+}

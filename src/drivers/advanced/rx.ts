@@ -1,0 +1,364 @@
+/**
+ * Receiving on one queue with advanced one-buffer descriptors (82599 section 7.1, 82576 section 7.1).
+ *
+ * Descriptors go round: the card owns those from `RxNext` up to its tail, the ones before `RxNext` that could not
+ * be refilled because the pool was empty are holes, and the tail stands on the last refilled one, which the card
+ * does not touch. So the tail never catches up with the head, and up to depth − 1 holes are survived.
+ *
+ * @module
+ */
+import type { Batch } from "../../batch.ts";
+import type { Registers } from "../../bus/bus.ts";
+import { loadBarrier, storeBarrier } from "../../dma/barrier.ts";
+import { PoolError } from "../../errors.ts";
+import { type Handle, INDEX_MASK, Mempool } from "../../mempool.ts";
+import { PacketFlag } from "../../packet.ts";
+import { Slot } from "../../stats.ts";
+import { BaseRxQueue, type LocalQueue } from "../base_rx_queue.ts";
+import { Word } from "../queue_control.ts";
+import { DESCRIPTOR_WORDS, Rx, type RxErrors } from "./descriptors.ts";
+
+/** Where a family has what receiving needs. */
+export interface RxPlaces {
+  /** Byte offset of the queue's tail register. */
+  readonly tail: number;
+  /** Byte offset of the register whose ones unmask interrupts. */
+  readonly unmask: number;
+  /** The queue's bit there. */
+  readonly unmaskBit: number;
+  /** Its error bits. */
+  readonly errors: RxErrors;
+}
+
+/** Words of the control block with the frame whose last descriptor has not come yet. */
+const Chain = {
+  /** Handle of its first segment; 0 for no such frame, {@linkcode DROPPING} while the rest of one is thrown away. */
+  Head: Word.Scratch,
+  /** Handle of its last segment. */
+  Tail: Word.Scratch + 1,
+  /** Bytes so far. */
+  Bytes: Word.Scratch + 2,
+} as const;
+const DROPPING = -1;
+
+/** Two VLAN tags, by which a frame may exceed the largest (82599 8.2.3.22.13). */
+const VLAN_ALLOWANCE = 8;
+
+/**
+ * Checksum verdicts by five bits: L4CS and IPCS, the L4 and the IP error, and a packet type of which nothing is said
+ * when its L4 checksum is reported as wrong.
+ */
+const VERDICTS: Uint8Array = Uint8Array.from({ length: 32 }, (_, bits) => {
+  const [l4, ip, l4Wrong, ipWrong, doubtful] = [1, 2, 4, 8, 16].map((bit) =>
+    (bits & bit) !== 0
+  );
+  let flags = 0;
+  if (ip) {
+    flags |= ipWrong ? PacketFlag.IpChecksumBad : PacketFlag.IpChecksumGood;
+  }
+  if (l4 && !l4Wrong) flags |= PacketFlag.L4ChecksumGood;
+  if (l4 && l4Wrong && !doubtful) flags |= PacketFlag.L4ChecksumBad;
+  return flags;
+});
+
+/** How far right the L4 error goes to become bit 2 of an index into {@linkcode VERDICTS}, and the type bit 4. */
+function verdictShifts({ l4, doubtful }: RxErrors): [number, number] {
+  return [29 - Math.clz32(l4), 27 - Math.clz32(doubtful)];
+}
+
+/** The receive half of a queue pair. */
+export class AdvancedRxQueue extends BaseRxQueue {
+  readonly #ring: Uint32Array;
+  readonly #registers: Registers;
+  readonly #tailOffset: number;
+  readonly #interruptOffset: number;
+  readonly #interruptBit: number;
+  /** What the card may write into one buffer. */
+  readonly #bufferBytes: number;
+  readonly #maxFrameBytes: number;
+  readonly #vlanMask: number;
+  readonly #damaged: number;
+  readonly #errorShift: number;
+  readonly #typeShift: number;
+
+  /**
+   * @param queue Which queue, and its memory.
+   * @param registers The card's registers in this isolate.
+   * @param places Where this family has what the queue needs.
+   */
+  constructor(queue: LocalQueue, registers: Registers, places: RxPlaces) {
+    super(queue);
+    const { buffer, rxOffset } = queue.rings;
+    this.#ring = new Uint32Array(
+      buffer,
+      rxOffset,
+      this.depth * DESCRIPTOR_WORDS,
+    );
+    this.#registers = registers;
+    this.#tailOffset = places.tail;
+    this.#interruptOffset = places.unmask;
+    this.#interruptBit = places.unmaskBit;
+    this.#damaged = places.errors.damaged;
+    [this.#errorShift, this.#typeShift] = verdictShifts(places.errors);
+    this.#bufferBytes = rxBufferKiB(this.pool.entrySize) * 1024;
+    this.#maxFrameBytes = queue.config.maxFrameSize + VLAN_ALLOWANCE;
+    this.#vlanMask = queue.config.vlanStrip ? Rx.VP : 0;
+  }
+
+  protected override unmaskIrq(): void {
+    this.#registers.write32(this.#interruptOffset, this.#interruptBit);
+  }
+
+  /** Puts the ring into its first state, full as far as the pool goes. Returns what to write to the tail. */
+  arm(): number {
+    const { words, rxSlots } = this.control;
+    rxSlots.fill(0);
+    this.#ring.fill(0);
+    words[Word.RxNext] = 0;
+    words[Word.RxHoles] = this.depth;
+    words[Chain.Head] = 0;
+    words[Chain.Bytes] = 0;
+    if (this.pool.available === 0) {
+      throw new PoolError(`the pool of queue ${this.index} is empty`);
+    }
+    this.#fillHoles();
+    return this.#tail();
+  }
+
+  protected override pollRing(batch: Batch): number {
+    if (this.control.words[Word.RxHoles] > 0) this.#refillLate();
+    const capacity = batch.handles.length;
+    for (;;) {
+      const done = this.#countDone(capacity);
+      if (done === 0) return 0;
+      loadBarrier();
+      const count = this.#take(batch.handles, done);
+      // Nothing but parts of a long frame: its end may have arrived already.
+      if (count > 0) return count;
+    }
+  }
+
+  /** Descriptors from `RxNext` on that the card has finished, of those that it was given. */
+  #countDone(limit: number): number {
+    const { words } = this.control;
+    const ring = this.#ring;
+    const end = ring.length;
+    const most = Math.min(limit, this.depth - 1 - words[Word.RxHoles]);
+    let at = words[Word.RxNext] * DESCRIPTOR_WORDS + 2;
+    for (let done = 0; done < most; done++) {
+      if ((ring[at] & Rx.DD) === 0) return done;
+      at += DESCRIPTOR_WORDS;
+      if (at >= end) at = 2;
+    }
+    return most;
+  }
+
+  /** Takes the packets of `done` finished descriptors and refills as many. Returns the number of packets. */
+  #take(handles: Uint32Array, done: number): number {
+    const ring = this.#ring;
+    const depth = this.depth;
+    const bufferBytes = this.#bufferBytes;
+    const vlanMask = this.#vlanMask;
+    const whole = Rx.EOP | this.#damaged;
+    const errorShift = this.#errorShift;
+    const typeShift = this.#typeShift;
+    const { words, rxSlots: slots } = this.control;
+    const { pool } = this;
+    const { header, freeStack, lengths, flags, rssHashes, debug } = pool;
+    const { nextSegments, offloads, vlanTags, stride } = pool;
+    const iovaLow = pool.iovaLow | 0;
+    const iovaHigh = pool.iovaHigh | 0;
+    let next = words[Word.RxNext];
+    let holes = words[Word.RxHoles];
+    let chain = words[Chain.Head];
+    let free = header[0];
+    let fill = next >= holes ? next - holes : next - holes + depth;
+    let count = 0;
+    let bytes = 0;
+    let filled = 0;
+
+    for (let n = 0; n < done; n++) {
+      const at = next << 2;
+      const info = ring[at];
+      const status = ring[at + 2];
+      const size = ring[at + 3];
+      const length = size & Rx.LENGTH;
+      const handle = slots[next];
+      if (
+        (status & whole) === Rx.EOP && chain === 0 &&
+        (length - 1) >>> 0 < bufferBytes && handle !== 0
+      ) {
+        const index = handle & INDEX_MASK;
+        let said = VERDICTS[
+          ((status >>> 5) & 3) | ((status >>> errorShift) & 12) |
+          ((info >>> typeShift) & 16)
+        ];
+        const rssType = info & Rx.RSS_TYPE;
+        if (rssType !== 0 && rssType !== Rx.RSS_TYPE_FDIR) {
+          said |= PacketFlag.RssHash;
+          rssHashes[index] = ring[at + 1];
+        }
+        if ((status & vlanMask) !== 0) {
+          said |= PacketFlag.VlanStripped;
+          vlanTags[index] = size >>> Rx.VLAN_SHIFT;
+        }
+        lengths[index] = length;
+        flags[index] = said;
+        nextSegments[index] = 0;
+        offloads[index] = 0;
+        bytes += length;
+        handles[count++] = handle;
+      } else {
+        // Frees change the stack, so it must be as the pool knows it.
+        header[0] = free;
+        const head = this.#takeSegment(handle, at);
+        free = header[0];
+        chain = words[Chain.Head];
+        if (head !== 0) handles[count++] = head;
+      }
+      slots[next] = 0;
+      if (++next === depth) next = 0;
+      if (free === 0) {
+        holes++;
+        continue;
+      }
+      const fresh = freeStack[--free];
+      const to = fill << 2;
+      ring[to] = (iovaLow + Math.imul(fresh & INDEX_MASK, stride)) | 0;
+      ring[to + 1] = iovaHigh;
+      ring[to + 2] = 0;
+      ring[to + 3] = 0;
+      slots[fill] = fresh;
+      if (debug) pool.debugTake(fresh);
+      if (++fill === depth) fill = 0;
+      filled++;
+    }
+
+    header[0] = free;
+    words[Word.RxNext] = next;
+    words[Word.RxHoles] = holes;
+    const { values } = this.counters;
+    values[Slot.rxPackets] += count;
+    values[Slot.rxBytes] += bytes;
+    if (filled < done) this.#countMissing(done - filled);
+    if (filled > 0) this.#ringDoorbell();
+    return count;
+  }
+
+  /**
+   * A descriptor that is not a whole, good frame: a part of a frame in several buffers, or something damaged or
+   * impossible, which is freed and counted once. Returns the head of a chain that became complete, else 0.
+   */
+  #takeSegment(handle: Handle, at: number): Handle {
+    const { words } = this.control;
+    const status = this.#ring[at + 2];
+    const length = this.#ring[at + 3] & Rx.LENGTH;
+    const last = (status & Rx.EOP) !== 0;
+    const total = words[Chain.Bytes] + length;
+    const head = words[Chain.Head];
+    const sound = handle !== 0 && head !== DROPPING &&
+      (status & this.#damaged) === 0 && length > 0 &&
+      length <= this.#bufferBytes &&
+      total <= this.#maxFrameBytes;
+    if (!sound) {
+      this.#drop(handle, head, last);
+      return 0;
+    }
+    const { pool } = this;
+    const index = handle & INDEX_MASK;
+    pool.lengths[index] = length;
+    pool.flags[index] = 0;
+    pool.nextSegments[index] = 0;
+    pool.offloads[index] = 0;
+    if (head !== 0) pool.nextSegments[words[Chain.Tail] & INDEX_MASK] = handle;
+    words[Chain.Head] = last ? 0 : head || handle;
+    words[Chain.Tail] = handle;
+    words[Chain.Bytes] = last ? 0 : total;
+    if (!last) return 0;
+    const whole = head || handle;
+    this.#describeChain(whole & INDEX_MASK, at);
+    this.counters.values[Slot.rxBytes] += total;
+    return whole;
+  }
+
+  /** What the last descriptor says holds for the whole frame: it goes to the first segment. */
+  #describeChain(index: number, at: number): void {
+    const { pool } = this;
+    const info = this.#ring[at];
+    const status = this.#ring[at + 2];
+    const rssType = info & Rx.RSS_TYPE;
+    let said = VERDICTS[
+      ((status >>> 5) & 3) | ((status >>> this.#errorShift) & 12) |
+      ((info >>> this.#typeShift) & 16)
+    ];
+    if (rssType !== 0 && rssType !== Rx.RSS_TYPE_FDIR) {
+      said |= PacketFlag.RssHash;
+      pool.rssHashes[index] = this.#ring[at + 1];
+    }
+    if ((status & this.#vlanMask) !== 0) {
+      said |= PacketFlag.VlanStripped;
+      pool.vlanTags[index] = this.#ring[at + 3] >>> Rx.VLAN_SHIFT;
+    }
+    pool.flags[index] = said;
+  }
+
+  #drop(handle: Handle, head: number, last: boolean): void {
+    const { words } = this.control;
+    if (head !== DROPPING) this.counters.values[Slot.rxErrors]++;
+    words[Chain.Head] = last ? 0 : DROPPING;
+    words[Chain.Bytes] = 0;
+    if (head > 0) Mempool.freeChain(head);
+    if (handle !== 0) this.pool.free(handle);
+  }
+
+  #countMissing(descriptors: number): void {
+    this.counters.values[Slot.rxNoBuffer] += descriptors;
+    this.pool.countExhausted();
+  }
+
+  /** Packets came back to the pool since the last call: the card gets their buffers. */
+  #refillLate(): void {
+    if (this.pool.available === 0) return;
+    if (this.#fillHoles() > 0) this.#ringDoorbell();
+  }
+
+  /** Fills holes, the oldest first, as far as the pool goes. Returns how many. */
+  #fillHoles(): number {
+    const { words, rxSlots } = this.control;
+    const { pool, depth } = this;
+    const ring = this.#ring;
+    const holes = words[Word.RxHoles];
+    const count = Math.min(holes, pool.header[0]);
+    let fill = (words[Word.RxNext] - holes + depth) % depth;
+    for (let n = 0; n < count; n++) {
+      const fresh = pool.freeStack[--pool.header[0]];
+      const to = fill * DESCRIPTOR_WORDS;
+      ring[to] = pool.iovaLow + (fresh & INDEX_MASK) * pool.stride;
+      ring[to + 1] = pool.iovaHigh;
+      ring[to + 2] = 0;
+      ring[to + 3] = 0;
+      rxSlots[fill] = fresh;
+      if (pool.debug) pool.debugTake(fresh);
+      fill = (fill + 1) % depth;
+    }
+    words[Word.RxHoles] = holes - count;
+    return count;
+  }
+
+  /** The last refilled descriptor: the card works on those before it. */
+  #tail(): number {
+    const { words } = this.control;
+    const { depth } = this;
+    return (words[Word.RxNext] - words[Word.RxHoles] - 1 + 2 * depth) % depth;
+  }
+
+  #ringDoorbell(): void {
+    storeBarrier();
+    this.#registers.write32(this.#tailOffset, this.#tail());
+  }
+}
+
+/** SRRCTL.BSIZEPACKET for an entry: whole KiB, never more than the entry has (82599 8.2.3.8.7). */
+export function rxBufferKiB(entrySize: number): number {
+  return Math.floor(entrySize / 1024);
+}

@@ -1,0 +1,294 @@
+/**
+ * Sending on one queue with advanced data descriptors (82599 section 7.2, 82576 section 7.2).
+ *
+ * The card reports only where it is asked to: on the last descriptor of each batch, and on every 32nd. The driver
+ * remembers where by a mark on the handle and frees whole blocks up to a report (7.2.3.5.1). The head register is
+ * never read for this: it says what was fetched, not what was sent.
+ *
+ * @module
+ */
+import type { Batch } from "../../batch.ts";
+import type { Registers } from "../../bus/bus.ts";
+import type { TxQueue } from "../../device_api.ts";
+import { storeBarrier } from "../../dma/barrier.ts";
+import { type Handle, INDEX_BITS, INDEX_MASK, Mempool } from "../../mempool.ts";
+import { QueueCounters, Slot } from "../../stats.ts";
+import type { LocalQueue } from "../base_rx_queue.ts";
+import { QueueControl, Word } from "../queue_control.ts";
+import { DESCRIPTOR_WORDS, Tx, TX_DATA } from "./descriptors.ts";
+
+/** What a family has of its own for sending. */
+export interface TxPlaces {
+  /** Byte offset of the queue's tail register. */
+  readonly tail: number;
+  /** Largest frame without its check sequence. */
+  readonly maxFrame: number;
+}
+
+/** Descriptors without a report, at most. */
+const REPORT_EVERY = 32;
+/** On a handle in `txSlots`: its descriptor asked for a report. Handles stay below 2³⁰. */
+const REPORTS = 1 << 31;
+const HANDLE_MASK = 0x7fffffff;
+/** Shorter packets are not sent, padding included, but may hang the transmit unit (7.2.3.2.4; Linux pads to 17). */
+const MIN_PACKET = 17;
+/** Most buffers of a packet (7.2.1.1). */
+const MAX_SEGMENTS = 40;
+const NO_ROOM = -1;
+
+/** The transmit half of a queue pair. */
+export class AdvancedTxQueue implements TxQueue {
+  readonly index: number;
+  readonly depth: number;
+  readonly counters: QueueCounters;
+  readonly #control: QueueControl;
+  readonly #ring: Uint32Array;
+  readonly #registers: Registers;
+  readonly #tailOffset: number;
+  readonly #maxFrame: number;
+
+  /**
+   * @param queue Which queue, and its memory.
+   * @param registers The card's registers in this isolate.
+   * @param places What this family has of its own.
+   */
+  constructor(queue: LocalQueue, registers: Registers, places: TxPlaces) {
+    const { rxDepth, txDepth } = queue.config;
+    this.index = queue.index;
+    this.depth = txDepth;
+    this.counters = new QueueCounters(queue.counters);
+    this.#control = new QueueControl(queue.control, rxDepth, txDepth);
+    this.#ring = new Uint32Array(
+      queue.rings.buffer,
+      queue.rings.txOffset,
+      txDepth * DESCRIPTOR_WORDS,
+    );
+    this.#registers = registers;
+    this.#tailOffset = places.tail;
+    this.#maxFrame = places.maxFrame;
+  }
+
+  get pending(): number {
+    const { words } = this.#control;
+    const used = words[Word.TxNext] - words[Word.TxClean];
+    return used < 0 ? used + this.depth : used;
+  }
+
+  /** Puts the ring into its first state. What it held is forgotten, not freed. */
+  arm(): void {
+    const { words, txSlots } = this.#control;
+    txSlots.fill(0);
+    this.#ring.fill(0);
+    words[Word.TxNext] = 0;
+    words[Word.TxClean] = 0;
+  }
+
+  send(batch: Batch): number {
+    this.reclaim();
+    const ring = this.#ring;
+    const depth = this.depth;
+    const { words, txSlots: slots } = this.#control;
+    const { handles, length } = batch;
+    const first = words[Word.TxNext];
+    let next = first;
+    let room = words[Word.TxClean] - next - 1;
+    if (room < 0) room += depth;
+    let pool: Mempool | undefined;
+    let poolId = -1;
+    let lengths: Uint32Array = handles;
+    let nextSegments: Uint32Array = handles;
+    let iovaLow = 0;
+    let iovaHigh = 0;
+    let stride = 0;
+    let mostAbove = 0;
+    let unreported = 0;
+    let bytes = 0;
+    let sent = 0;
+    let slowly = 0;
+
+    for (; sent < length; sent++) {
+      const handle = handles[sent];
+      const index = handle & INDEX_MASK;
+      if (handle >>> INDEX_BITS !== poolId) {
+        pool = Mempool.of(handle);
+        ({ id: poolId, lengths, nextSegments, stride } = pool);
+        iovaLow = pool.iovaLow | 0;
+        iovaHigh = pool.iovaHigh | 0;
+        mostAbove = Math.min(pool.entrySize, this.#maxFrame) - MIN_PACKET;
+      }
+      const size = lengths[index];
+      if (nextSegments[index] !== 0 || (size - MIN_PACKET) >>> 0 > mostAbove) {
+        const used = this.#sendSlowly(handle, next, room);
+        if (used === NO_ROOM) break;
+        next += used;
+        if (next >= depth) next -= depth;
+        room -= used;
+        slowly++;
+        continue;
+      }
+      if (room === 0) break;
+      room--;
+      const at = next << 2;
+      let command = TX_DATA | Tx.EOP | size;
+      let slot: number = handle;
+      if (++unreported === REPORT_EVERY) {
+        unreported = 0;
+        command |= Tx.RS;
+        slot |= REPORTS;
+      }
+      ring[at] = (iovaLow + Math.imul(index, stride)) | 0;
+      ring[at + 1] = iovaHigh;
+      ring[at + 2] = command;
+      ring[at + 3] = size << Tx.PAYLEN_SHIFT;
+      slots[next] = slot;
+      if (++next === depth) next = 0;
+      bytes += size;
+    }
+
+    if (next !== first) this.#submit(next);
+    const { values } = this.counters;
+    values[Slot.txPackets] += sent - slowly;
+    values[Slot.txBytes] += bytes;
+    return sent;
+  }
+
+  /** Asks for a report on the last descriptor and tells the card. */
+  #submit(next: number): void {
+    const { words, txSlots } = this.#control;
+    const last = next === 0 ? this.depth - 1 : next - 1;
+    this.#ring[last * DESCRIPTOR_WORDS + 2] |= Tx.RS;
+    txSlots[last] |= REPORTS;
+    words[Word.TxNext] = next;
+    storeBarrier();
+    this.#registers.write32(this.#tailOffset, next);
+  }
+
+  /**
+   * A packet in several buffers, or of a length that the card cannot send as it is. Returns the descriptors it
+   * took: 0 when it cannot be sent at all, and was freed and counted as dropped.
+   */
+  #sendSlowly(handle: Handle, next: number, room: number): number {
+    const { segments, bytes } = measure(handle, this.#maxFrame);
+    const { values } = this.counters;
+    if (segments === 0) {
+      values[Slot.dropped]++;
+      Mempool.freeChain(handle);
+      return 0;
+    }
+    if (segments > room) return NO_ROOM;
+    if (bytes < MIN_PACKET) pad(handle);
+    const total = Math.max(bytes, MIN_PACKET);
+    let at = next;
+    for (let segment = handle; segment !== 0;) {
+      const pool = Mempool.of(segment);
+      const following = pool.nextSegments[segment & INDEX_MASK];
+      this.#writeSegment(at, segment, pool, total, following === 0);
+      at = at + 1 === this.depth ? 0 : at + 1;
+      segment = following;
+    }
+    values[Slot.txPackets]++;
+    values[Slot.txBytes] += total;
+    return segments;
+  }
+
+  #writeSegment(
+    at: number,
+    handle: Handle,
+    pool: Mempool,
+    total: number,
+    last: boolean,
+  ): void {
+    const ring = this.#ring;
+    const word = at * DESCRIPTOR_WORDS;
+    const index = handle & INDEX_MASK;
+    ring[word] = pool.iovaLow + index * pool.stride;
+    ring[word + 1] = pool.iovaHigh;
+    ring[word + 2] = TX_DATA | pool.lengths[index] |
+      (last ? Tx.EOP | Tx.RS : 0);
+    ring[word + 3] = total << Tx.PAYLEN_SHIFT;
+    this.#control.txSlots[at] = last ? handle | REPORTS : handle;
+  }
+
+  reclaim(): number {
+    const ring = this.#ring;
+    const depth = this.depth;
+    const { words, txSlots: slots } = this.#control;
+    const next = words[Word.TxNext];
+    let clean = words[Word.TxClean];
+    let freed = 0;
+    while (clean !== next) {
+      // The last descriptor before `next` always reports, so this ends.
+      let end = clean;
+      while ((slots[end] & REPORTS) === 0) {
+        if (++end === depth) end = 0;
+      }
+      if ((ring[(end << 2) + 3] & Tx.DD) === 0) break;
+      const stop = end + 1 === depth ? 0 : end + 1;
+      const count = stop > clean ? stop - clean : stop - clean + depth;
+      this.#free(clean, count);
+      freed += count;
+      clean = stop;
+      words[Word.TxClean] = clean;
+    }
+    return freed;
+  }
+
+  /** Frees the packets of `count` descriptors: straight onto the stack of a pool that is owned here. */
+  #free(from: number, count: number): void {
+    const { txSlots: slots } = this.#control;
+    const depth = this.depth;
+    let at = from;
+    let left = count;
+    while (left > 0) {
+      const pool = Mempool.of(slots[at] & HANDLE_MASK);
+      const { id, header, freeStack } = pool;
+      const limit = pool.capacity;
+      const direct = !pool.debug && pool.description.home === undefined;
+      let free = header[0];
+      for (; left > 0; left--) {
+        const handle = slots[at] & HANDLE_MASK;
+        if (handle >>> INDEX_BITS !== id) break;
+        if (direct && (handle & INDEX_MASK) < limit) {
+          freeStack[free++] = handle;
+        } else {
+          header[0] = free;
+          pool.free(handle);
+          free = header[0];
+        }
+        slots[at] = 0;
+        if (++at === depth) at = 0;
+      }
+      header[0] = free;
+    }
+  }
+}
+
+/** Segments and bytes of a packet; no segments when it has a length that no card can send. */
+function measure(
+  handle: Handle,
+  maxFrame: number,
+): { segments: number; bytes: number } {
+  let segments = 0;
+  let bytes = 0;
+  for (let segment = handle; segment !== 0;) {
+    const pool = Mempool.of(segment);
+    const size = pool.lengths[segment & INDEX_MASK];
+    bytes += size;
+    segments++;
+    const sound = size > 0 && size <= pool.entrySize && bytes <= maxFrame &&
+      segments <= MAX_SEGMENTS;
+    if (!sound) return { segments: 0, bytes: 0 };
+    segment = pool.nextSegments[segment & INDEX_MASK];
+  }
+  const padded = segments === 1 || bytes >= MIN_PACKET;
+  return padded ? { segments, bytes } : { segments: 0, bytes: 0 };
+}
+
+/** Lengthens a tiny packet with zeros; the card pads it to 60 bytes anyway. */
+function pad(handle: Handle): void {
+  const pool = Mempool.of(handle);
+  const index = handle & INDEX_MASK;
+  const start = pool.offset(handle);
+  pool.u8.fill(0, start + pool.lengths[index], start + MIN_PACKET);
+  pool.lengths[index] = MIN_PACKET;
+}
