@@ -6,6 +6,7 @@
 import { parseArgs } from "@std/cli";
 
 const BENCHMARKS: Readonly<Record<string, string>> = {
+  ring: "nanoseconds a packet in the ixgbe driver, on rings in memory",
   steady:
     "garbage collections and bytes allocated in steady forwarding workers",
 };
