@@ -28,6 +28,10 @@ interface Tier {
   hugepages: number;
   /** After that it hangs, and is ended. */
   limitMinutes: number;
+  /** Its permission set in deno.json; "test" unless given. */
+  permissions?: string;
+  /** Runs only when --tier names it. */
+  onRequest?: boolean;
 }
 
 const TIERS: Tier[] = [
@@ -55,9 +59,11 @@ const TIERS: Tier[] = [
   {
     name: "guest",
     about: "drivers under VFIO in a virtual machine with QEMU's cards",
-    needs: [],
+    needs: ["lab"],
     hugepages: 0,
     limitMinutes: 30,
+    permissions: "guest",
+    onRequest: true,
   },
   {
     name: "vhost",
@@ -71,6 +77,7 @@ const TIERS: Tier[] = [
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const OUT = `${HERE}out/`;
+const LAB_PREPARATION = "tests/guest/lab/prepare.ts";
 
 const HELP = `Usage: deno task test [--tier NAME]... [--filter TEXT]
 
@@ -111,7 +118,7 @@ function parseOptions(args: string[]): Options | "help" {
     throw new UsageError(`there is no tier "${name}"; the tiers are ${known}`);
   }
   const wanted = (tier: Tier) =>
-    given.tier.length === 0 || given.tier.includes(tier.name);
+    given.tier.length === 0 ? !tier.onRequest : given.tier.includes(tier.name);
   return { tiers: TIERS.filter(wanted), filter: given.filter || undefined };
 }
 
@@ -155,6 +162,18 @@ async function buildShim(): Promise<void> {
   }
 }
 
+/**
+ * Prepares the virtual machines, for the tiers that need them: on CI from
+ * nothing, elsewhere only if somebody has done it before.
+ */
+async function prepareLab(tiers: Tier[]): Promise<void> {
+  if (!tiers.some(({ needs }) => needs.includes("lab"))) return;
+  if (!onCi() && whyMissing("lab") !== undefined) return;
+  if (!await spawn(["run", "-q", "-P=lab", LAB_PREPARATION], {}, 15)) {
+    console.error("the lab was not prepared: the tests that need it fail");
+  }
+}
+
 function readSkipped(file: string): SkippedTest[] {
   if (!existsSync(file)) return [];
   const lines = Deno.readTextFileSync(file).split("\n").filter(Boolean);
@@ -177,7 +196,8 @@ async function runTier(
     if (existsSync(file)) Deno.removeSync(file);
   }
   using hugepages = reserveHugepages(tier.hugepages);
-  const args = ["test", "-q", "-P=test", "--no-prompt"];
+  const { permissions = "test" } = tier;
+  const args = ["test", "-q", `-P=${permissions}`, "--no-prompt"];
   args.push(`--junit-path=${report}`);
   if (filter !== undefined) args.push(`--filter=${filter}`);
   const env = {
@@ -244,6 +264,7 @@ async function main(): Promise<number> {
   }
   Deno.mkdirSync(OUT, { recursive: true });
   await buildShim();
+  await prepareLab(options.tiers.filter(hasTests));
   const report = await runTiers(options);
   if (report.passed + report.failed === 0) {
     console.error("no test ran");

@@ -76,6 +76,11 @@ const NATIVE_SHIM = fileURLToPath(
   new URL("../../native/build/libixl.so", import.meta.url),
 );
 
+/** Written by `deno task lab`. */
+const LAB_FILE = fileURLToPath(
+  new URL("../out/lab/lab.json", import.meta.url),
+);
+
 interface Check {
   met: () => boolean;
   /** What to do when it is not met. */
@@ -106,6 +111,10 @@ const CHECKS = {
     met: () => existsSync(NATIVE_SHIM),
     advice:
       "build the shim: deno task native (Debian: apt-get install gcc libc6-dev)",
+  },
+  lab: {
+    met: () => existsSync(LAB_FILE),
+    advice: "prepare the virtual machines: deno task lab",
   },
   cc: command("cc", "gcc libc6-dev"),
   ip: command("ip", "iproute2"),

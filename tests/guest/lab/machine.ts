@@ -1,0 +1,219 @@
+/**
+ * A guest's hardware: what a scenario says of it, and what that is for QEMU.
+ *
+ * @module
+ */
+
+/** QEMU's network cards that there is, or will be, a driver for. */
+export type NicModel =
+  | "e1000"
+  | "e1000-82545em"
+  | "e1000e"
+  | "igb"
+  | "virtio-net-pci";
+
+/** Properties of a device, as QEMU takes them in JSON. */
+export type NicProperties = Readonly<Record<string, string | number | boolean>>;
+
+/** A card of the guest. */
+export interface NicDescription {
+  readonly model: NicModel;
+  /** The station address; `02:00:00:00:00:0N` by default, N counting from 1. */
+  readonly mac?: string;
+  /**
+   * What the cable leads to: a {@linkcode FramePort} of the test (default), or
+   * a TAP interface of that name, which the test moves into a namespace.
+   */
+  readonly tap?: string;
+  /** Queue pairs of the cable (TAP only), for virtio with several. */
+  readonly cableQueues?: number;
+  /** Behind a root port, for `unplug()` and `plug()`. */
+  readonly hotplug?: boolean;
+  /** Write what passes into a pcap file. */
+  readonly capture?: boolean;
+  /** More properties of QEMU's device. */
+  readonly properties?: NicProperties;
+}
+
+/** A guest. */
+export interface MachineDescription {
+  /** Names the folder of its logs: tests/out/guest/NAME. */
+  readonly name: string;
+  readonly nics?: readonly NicDescription[];
+  /** Memory; 1024 MiB by default. */
+  readonly memoryMib?: number;
+  /** Processors; 2 by default. */
+  readonly cpus?: number;
+  /** 2 MiB pages reserved at boot; none by default. */
+  readonly hugepages?: number;
+  /** More words for the kernel. */
+  readonly kernelArguments?: readonly string[];
+}
+
+/** Where QEMU finds what a guest consists of. */
+export interface GuestFiles {
+  readonly kernel: string;
+  readonly initramfs: string;
+  readonly console: string;
+  readonly agentSocket: string;
+  readonly qmpSocket: string;
+  /** The checkout. */
+  readonly root: string;
+  /** Deno's executable. */
+  readonly deno: string;
+}
+
+/** Slots of the root bus. Cards start at 4, as in the examples for users. */
+const SLOTS = { root: 0x02, agent: 0x03, nics: 0x04, rootPorts: 0x10 } as const;
+const MAX_NICS = SLOTS.rootPorts - SLOTS.nics;
+
+const hex = (value: number, digits: number) =>
+  value.toString(16).padStart(digits, "0");
+
+/** What QEMU's virtio-net needs to stay behind the IOMMU. */
+const MODEL_PROPERTIES: Partial<Record<NicModel, NicProperties>> = {
+  "virtio-net-pci": {
+    "disable-legacy": "on",
+    iommu_platform: true,
+    ats: true,
+  },
+};
+
+/** A card with all that follows from its place in the description. */
+export interface NicPlace {
+  readonly description: NicDescription;
+  /** QEMU's name of the card. */
+  readonly id: string;
+  /** QEMU's name of its end of the cable. */
+  readonly netdev: string;
+  readonly mac: string;
+  /** Where the guest finds it: `0000:00:04.0`. */
+  readonly address: string;
+  /** The device for QEMU, as `-device` and `device_add` take it. */
+  readonly device: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Gives each card its place: the first without hot-plug gets 0000:00:04.0, the
+ * first behind a root port 0000:01:00.0. The firmware numbers the buses behind
+ * root ports in their order, and there are no other bridges.
+ */
+export function placeNics(nics: readonly NicDescription[]): NicPlace[] {
+  if (nics.length > MAX_NICS) {
+    throw new RangeError(`a guest has up to ${MAX_NICS} cards`);
+  }
+  let [slot, rootPort] = [SLOTS.nics as number, 0];
+  return nics.map((description, index) => {
+    const id = `nic${index}`;
+    const netdev = `net${index}`;
+    const mac = description.mac ?? `02:00:00:00:00:${hex(index + 1, 2)}`;
+    const [address, place] = description.hotplug
+      ? [`0000:${hex(++rootPort, 2)}:00.0`, { bus: `port${rootPort}` }]
+      : [`0000:00:${hex(slot, 2)}.0`, { bus: "pcie.0", addr: hex(slot++, 2) }];
+    const device = {
+      driver: description.model,
+      ...{ id, netdev, mac },
+      // Nobody boots from it: no firmware to load.
+      romfile: "",
+      ...place,
+      ...MODEL_PROPERTIES[description.model],
+      ...description.properties,
+    };
+    return { description, id, netdev, mac, address, device };
+  });
+}
+
+/** The socket of a card's cable, or its TAP interface. */
+function netdev(nic: NicPlace, socket: string | undefined): string {
+  const { tap, cableQueues } = nic.description;
+  if (tap === undefined) {
+    return `stream,id=${nic.netdev},server=off,addr.type=unix,addr.path=${socket}`;
+  }
+  const queues = cableQueues === undefined ? "" : `,queues=${cableQueues}`;
+  return `tap,id=${nic.netdev},ifname=${tap},script=no,downscript=no${queues}`;
+}
+
+/** How a card is connected. */
+export interface NicFiles {
+  /** The test's socket, for a card without TAP. */
+  readonly socket: string | undefined;
+  /** The pcap file, if one is wanted. */
+  readonly capture: string | undefined;
+}
+
+function nicArguments(nic: NicPlace, files: NicFiles): string[] {
+  const args = ["-netdev", netdev(nic, files.socket)];
+  if (files.capture !== undefined) {
+    const dump = `filter-dump,id=dump-${nic.id},netdev=${nic.netdev}`;
+    args.push("-object", `${dump},file=${files.capture}`);
+  }
+  return [...args, "-device", JSON.stringify(nic.device)];
+}
+
+function rootPorts(nics: readonly NicPlace[]): string[] {
+  const count = nics.filter(({ description }) => description.hotplug).length;
+  return Array.from({ length: count }, (_, index) => {
+    const number = index + 1;
+    const slot = hex(SLOTS.rootPorts + index, 2);
+    return [
+      "-device",
+      `pcie-root-port,id=port${number},bus=pcie.0,addr=${slot},chassis=${number},slot=${number}`,
+    ];
+  }).flat();
+}
+
+function kernelCommandLine(
+  machine: MachineDescription,
+  files: GuestFiles,
+): string {
+  return [
+    // A panic ends the guest at once.
+    "console=ttyS0 panic=-1",
+    // The recipe for one IOMMU group per card, with everything translated.
+    "intel_iommu=on iommu=nopt",
+    `hugepages=${machine.hugepages ?? 0}`,
+    ...machine.kernelArguments ?? [],
+    // Words that the kernel does not know become environment of the first program.
+    `"IXL_ROOT=${files.root}"`,
+    `"IXL_DENO=${files.deno}"`,
+  ].join(" ");
+}
+
+/** QEMU's arguments for a machine without cards, on an accelerator. */
+export function baseArguments(accelerator: string): string[] {
+  return [
+    "-nodefaults -display none -vga none -no-reboot",
+    `-accel ${accelerator} -cpu max -M q35,kernel-irqchip=split`,
+    // First of all devices, for them to be behind it.
+    "-device intel-iommu,intremap=on,caching-mode=on",
+  ].flatMap((words) => words.split(" "));
+}
+
+/** QEMU's arguments for a machine. `nicFiles` has an entry for each card. */
+export function machineArguments(
+  machine: MachineDescription,
+  accelerator: string,
+  files: GuestFiles,
+  nics: readonly NicPlace[],
+  nicFiles: readonly NicFiles[],
+): string[] {
+  const { memoryMib = 1024, cpus = 2 } = machine;
+  return [
+    ...baseArguments(accelerator),
+    ...["-smp", `${cpus}`, "-m", `${memoryMib}`],
+    ...["-kernel", files.kernel, "-initrd", files.initramfs],
+    ...["-append", kernelCommandLine(machine, files)],
+    ...["-serial", `file:${files.console}`],
+    "-fsdev",
+    "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap",
+    "-device",
+    `virtio-9p-pci,fsdev=root,mount_tag=root,addr=${hex(SLOTS.root, 2)}`,
+    ...["-device", `virtio-serial-pci,addr=${hex(SLOTS.agent, 2)}`],
+    ...["-chardev", `socket,id=agent,server=off,path=${files.agentSocket}`],
+    ...["-device", "virtserialport,chardev=agent,name=ixl.agent"],
+    ...["-chardev", `socket,id=qmp,server=off,path=${files.qmpSocket}`],
+    ...["-mon", "chardev=qmp,mode=control"],
+    ...rootPorts(nics),
+    ...nics.flatMap((nic, index) => nicArguments(nic, nicFiles[index])),
+  ];
+}
