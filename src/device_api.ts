@@ -76,6 +76,8 @@ export interface QueuePair {
 export interface QueueDescription {
   /** Which driver made it. */
   readonly driver: string;
+  /** Of which chip. */
+  readonly model: string;
   /** Number of the queue. */
   readonly index: number;
   /** How to reach the registers. */

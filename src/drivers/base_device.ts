@@ -356,6 +356,7 @@ export abstract class BaseDevice implements Device {
     const queue = this.#queue(index);
     return {
       driver: this.driver,
+      model: this.model,
       index,
       rings: queue.rings,
       pool: queue.pool.description,

@@ -44,6 +44,7 @@ function withRings(
   const writes: [number, number][] = [];
   const queue = {
     driver: "ixgbe",
+    model: "82599",
     index: 3,
     rings: { buffer, rxOffset: 0, txOffset: RX_DEPTH * 16 },
     pool: pool.description,
