@@ -78,12 +78,14 @@ export const Tx = {
 /** Word 2 of every data descriptor, to be combined with its length and with {@linkcode Tx.EOP} on the last. */
 export const TX_DATA: number = Tx.DTYP_DATA | Tx.DEXT | Tx.IFCS;
 
-/** Where a family has its receive errors: all in word 2 but the packet type. */
+/** Where a family has its receive errors: among the highest three bits of word 2. */
 export interface RxErrors {
   /** The frame is damaged; only where bad frames are stored. */
   readonly damaged: number;
-  /** The TCP, UDP or SCTP checksum is wrong. The IPv4 header's error is the bit above. */
+  /** The TCP, UDP or SCTP checksum is wrong. */
   readonly l4: number;
+  /** The IPv4 header checksum is wrong. */
+  readonly ip: number;
   /** Word 0: the packet type whose L4 error is not to be believed, by the chip's errata. */
   readonly doubtful: number;
 }

@@ -45,25 +45,28 @@ const DROPPING = -1;
 const VLAN_ALLOWANCE = 8;
 
 /**
- * Checksum verdicts by five bits: L4CS and IPCS, the L4 and the IP error, and a packet type of which nothing is said
- * when its L4 checksum is reported as wrong.
+ * Checksum verdicts of a family, by {@linkcode verdictIndex}. Nothing is said of an L4 checksum that is reported as
+ * wrong in a packet of the doubtful type.
  */
-const VERDICTS: Uint8Array = Uint8Array.from({ length: 32 }, (_, bits) => {
-  const [l4, ip, l4Wrong, ipWrong, doubtful] = [1, 2, 4, 8, 16].map((bit) =>
-    (bits & bit) !== 0
-  );
-  let flags = 0;
-  if (ip) {
-    flags |= ipWrong ? PacketFlag.IpChecksumBad : PacketFlag.IpChecksumGood;
-  }
-  if (l4 && !l4Wrong) flags |= PacketFlag.L4ChecksumGood;
-  if (l4 && l4Wrong && !doubtful) flags |= PacketFlag.L4ChecksumBad;
-  return flags;
-});
+function verdictsOf({ l4, ip, doubtful }: RxErrors): Uint8Array {
+  return Uint8Array.from({ length: 1 << 7 }, (_, index) => {
+    const errors = index >>> 2 << 29;
+    const type = index >>> 5 << 9;
+    let flags = 0;
+    if ((index & 2) !== 0) {
+      flags |= (errors & ip) !== 0
+        ? PacketFlag.IpChecksumBad
+        : PacketFlag.IpChecksumGood;
+    }
+    if ((index & 1) === 0) return flags;
+    if ((errors & l4) === 0) return flags | PacketFlag.L4ChecksumGood;
+    return (type & doubtful) !== 0 ? flags : flags | PacketFlag.L4ChecksumBad;
+  });
+}
 
-/** How far right the L4 error goes to become bit 2 of an index into {@linkcode VERDICTS}, and the type bit 4. */
-function verdictShifts({ l4, doubtful }: RxErrors): [number, number] {
-  return [29 - Math.clz32(l4), 27 - Math.clz32(doubtful)];
+/** Bits 0 and 1: L4CS and IPCS; 2 to 4: the error bits 29 to 31; 5 and 6: a UDP packet, an SCTP packet. */
+function verdictIndex(info: number, status: number): number {
+  return ((status >>> 5) & 3) | ((status >>> 27) & 28) | ((info >>> 4) & 96);
 }
 
 /** The receive half of a queue pair. */
@@ -78,8 +81,7 @@ export class AdvancedRxQueue extends BaseRxQueue {
   readonly #maxFrameBytes: number;
   readonly #vlanMask: number;
   readonly #damaged: number;
-  readonly #errorShift: number;
-  readonly #typeShift: number;
+  readonly #verdicts: Uint8Array;
 
   /**
    * @param queue Which queue, and its memory.
@@ -99,7 +101,7 @@ export class AdvancedRxQueue extends BaseRxQueue {
     this.#interruptOffset = places.unmask;
     this.#interruptBit = places.unmaskBit;
     this.#damaged = places.errors.damaged;
-    [this.#errorShift, this.#typeShift] = verdictShifts(places.errors);
+    this.#verdicts = verdictsOf(places.errors);
     this.#bufferBytes = rxBufferKiB(this.pool.entrySize) * 1024;
     this.#maxFrameBytes = queue.config.maxFrameSize + VLAN_ALLOWANCE;
     this.#vlanMask = queue.config.vlanStrip ? Rx.VP : 0;
@@ -160,8 +162,7 @@ export class AdvancedRxQueue extends BaseRxQueue {
     const bufferBytes = this.#bufferBytes;
     const vlanMask = this.#vlanMask;
     const whole = Rx.EOP | this.#damaged;
-    const errorShift = this.#errorShift;
-    const typeShift = this.#typeShift;
+    const verdicts = this.#verdicts;
     const { words, rxSlots: slots } = this.control;
     const { pool } = this;
     const { header, freeStack, lengths, flags, rssHashes, debug } = pool;
@@ -189,10 +190,7 @@ export class AdvancedRxQueue extends BaseRxQueue {
         (length - 1) >>> 0 < bufferBytes && handle !== 0
       ) {
         const index = handle & INDEX_MASK;
-        let said = VERDICTS[
-          ((status >>> 5) & 3) | ((status >>> errorShift) & 12) |
-          ((info >>> typeShift) & 16)
-        ];
+        let said = verdicts[verdictIndex(info, status)];
         const rssType = info & Rx.RSS_TYPE;
         if (rssType !== 0 && rssType !== Rx.RSS_TYPE_FDIR) {
           said |= PacketFlag.RssHash;
@@ -287,10 +285,7 @@ export class AdvancedRxQueue extends BaseRxQueue {
     const info = this.#ring[at];
     const status = this.#ring[at + 2];
     const rssType = info & Rx.RSS_TYPE;
-    let said = VERDICTS[
-      ((status >>> 5) & 3) | ((status >>> this.#errorShift) & 12) |
-      ((info >>> this.#typeShift) & 16)
-    ];
+    let said = this.#verdicts[verdictIndex(info, status)];
     if (rssType !== 0 && rssType !== Rx.RSS_TYPE_FDIR) {
       said |= PacketFlag.RssHash;
       pool.rssHashes[index] = this.#ring[at + 1];

@@ -19,6 +19,7 @@ import { EIMS, RDT } from "./registers.ts";
 const ERRORS: RxErrors = {
   damaged: bit(29),
   l4: bit(30),
+  ip: bit(31),
   doubtful: Rx.PTYPE_UDP,
 };
 
