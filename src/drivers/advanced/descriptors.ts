@@ -78,6 +78,43 @@ export const Tx = {
 /** Word 2 of every data descriptor, to be combined with its length and with {@linkcode Tx.EOP} on the last. */
 export const TX_DATA: number = Tx.DTYP_DATA | Tx.DEXT | Tx.IFCS;
 
+/** Where a family has what advanced descriptors have elsewhere: for older formats with the same bits. */
+export interface RxLayout {
+  /** Which word has the status. */
+  readonly statusWord: number;
+  /** Which word has the length. */
+  readonly lengthWord: number;
+  /** Word 0: what was hashed; 0 where the card writes no hash. */
+  readonly hashTypes: number;
+  /** Status: the card did not look at any checksum, whatever else it says; 0 where it always says which. */
+  readonly unchecked: number;
+  /** How far right the status goes so that its three error bits become bits 4 to 2. */
+  readonly errorShift: number;
+}
+
+/** Where advanced descriptors have it. */
+export const ADVANCED_RX: RxLayout = {
+  statusWord: 2,
+  lengthWord: 3,
+  hashTypes: Rx.RSS_TYPE,
+  unchecked: 0,
+  errorShift: 27,
+};
+
+/** What a family writes into transmit descriptors. */
+export interface TxLayout {
+  /** Word 2 of every descriptor, besides its length, EOP and RS. */
+  readonly command: number;
+  /** Word 3: the bits for the length of the whole packet; 0 where there are none. */
+  readonly totals: number;
+}
+
+/** What advanced data descriptors want. */
+export const ADVANCED_TX: TxLayout = {
+  command: TX_DATA,
+  totals: ~0 << Tx.PAYLEN_SHIFT,
+};
+
 /** Where a family has its receive errors: among the highest three bits of word 2. */
 export interface RxErrors {
   /** The frame is damaged; only where bad frames are stored. */

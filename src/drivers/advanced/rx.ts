@@ -1,5 +1,6 @@
 /**
- * Receiving on one queue with advanced one-buffer descriptors (82599 section 7.1, 82576 section 7.1).
+ * Receiving on one queue with advanced one-buffer descriptors (82599 section 7.1, 82576 section 7.1), and older
+ * formats that have the same bits in other places.
  *
  * Descriptors go round: the card owns those from `RxNext` up to its tail, the ones before `RxNext` that could not
  * be refilled because the pool was empty are holes, and the tail stands on the last refilled one, which the card
@@ -16,7 +17,13 @@ import { PacketFlag } from "../../packet.ts";
 import { Slot } from "../../stats.ts";
 import { BaseRxQueue, type LocalQueue } from "../base_rx_queue.ts";
 import { Word } from "../queue_control.ts";
-import { DESCRIPTOR_WORDS, Rx, type RxErrors } from "./descriptors.ts";
+import {
+  ADVANCED_RX,
+  DESCRIPTOR_WORDS,
+  Rx,
+  type RxErrors,
+  type RxLayout,
+} from "./descriptors.ts";
 
 /** Where a family has what receiving needs. */
 export interface RxPlaces {
@@ -28,6 +35,10 @@ export interface RxPlaces {
   readonly unmaskBit: number;
   /** Its error bits. */
   readonly errors: RxErrors;
+  /** Where its descriptors have the rest. Default: {@linkcode ADVANCED_RX}. */
+  readonly layout?: RxLayout;
+  /** What the card may write into one buffer. Default: the whole KiB of an entry. */
+  readonly bufferBytes?: number;
 }
 
 /** Words of the control block with the frame whose last descriptor has not come yet. */
@@ -65,8 +76,8 @@ function verdictsOf({ l4, ip, doubtful }: RxErrors): Uint8Array {
 }
 
 /** Bits 0 and 1: L4CS and IPCS; 2 to 4: the error bits 29 to 31; 5 and 6: a UDP packet, an SCTP packet. */
-function verdictIndex(info: number, status: number): number {
-  return ((status >>> 5) & 3) | ((status >>> 27) & 28) | ((info >>> 4) & 96);
+function verdictIndex(info: number, status: number, shift: number): number {
+  return ((status >>> 5) & 3) | ((status >>> shift) & 28) | ((info >>> 4) & 96);
 }
 
 /** The receive half of a queue pair. */
@@ -82,6 +93,12 @@ export class AdvancedRxQueue extends BaseRxQueue {
   readonly #vlanMask: number;
   readonly #damaged: number;
   readonly #verdicts: Uint8Array;
+  // The layout in fields of its own: an object more is a load more for each.
+  readonly #statusWord: number;
+  readonly #lengthWord: number;
+  readonly #hashTypes: number;
+  readonly #unchecked: number;
+  readonly #errorShift: number;
 
   /**
    * @param queue Which queue, and its memory.
@@ -102,9 +119,21 @@ export class AdvancedRxQueue extends BaseRxQueue {
     this.#interruptBit = places.unmaskBit;
     this.#damaged = places.errors.damaged;
     this.#verdicts = verdictsOf(places.errors);
-    this.#bufferBytes = rxBufferKiB(this.pool.entrySize) * 1024;
+    const layout = places.layout ?? ADVANCED_RX;
+    this.#statusWord = layout.statusWord;
+    this.#lengthWord = layout.lengthWord;
+    this.#hashTypes = layout.hashTypes;
+    this.#unchecked = layout.unchecked;
+    this.#errorShift = layout.errorShift;
+    this.#bufferBytes = places.bufferBytes ??
+      rxBufferKiB(this.pool.entrySize) * 1024;
     this.#maxFrameBytes = queue.config.maxFrameSize + VLAN_ALLOWANCE;
     this.#vlanMask = queue.config.vlanStrip ? Rx.VP : 0;
+  }
+
+  /** True when the card has finished the next descriptor. */
+  protected get arrived(): boolean {
+    return this.#countDone(1) > 0;
   }
 
   protected override unmaskIrq(): void {
@@ -146,11 +175,12 @@ export class AdvancedRxQueue extends BaseRxQueue {
     const ring = this.#ring;
     const end = ring.length;
     const most = Math.min(limit, this.depth - 1 - words[Word.RxHoles]);
-    let at = words[Word.RxNext] * DESCRIPTOR_WORDS + 2;
+    const statusWord = this.#statusWord;
+    let at = words[Word.RxNext] * DESCRIPTOR_WORDS + statusWord;
     for (let done = 0; done < most; done++) {
       if ((ring[at] & Rx.DD) === 0) return done;
       at += DESCRIPTOR_WORDS;
-      if (at >= end) at = 2;
+      if (at >= end) at = statusWord;
     }
     return most;
   }
@@ -163,6 +193,11 @@ export class AdvancedRxQueue extends BaseRxQueue {
     const vlanMask = this.#vlanMask;
     const whole = Rx.EOP | this.#damaged;
     const verdicts = this.#verdicts;
+    const statusWord = this.#statusWord;
+    const lengthWord = this.#lengthWord;
+    const hashTypes = this.#hashTypes;
+    const unchecked = this.#unchecked;
+    const errorShift = this.#errorShift;
     const { words, rxSlots: slots } = this.control;
     const { pool } = this;
     const { header, freeStack, lengths, flags, rssHashes, debug } = pool;
@@ -181,24 +216,25 @@ export class AdvancedRxQueue extends BaseRxQueue {
     for (let n = 0; n < done; n++) {
       const at = next << 2;
       const info = ring[at];
-      const status = ring[at + 2];
-      const size = ring[at + 3];
-      const length = size & Rx.LENGTH;
+      const status = ring[at + statusWord];
+      const length = ring[at + lengthWord] & Rx.LENGTH;
       const handle = slots[next];
       if (
         (status & whole) === Rx.EOP && chain === 0 &&
         (length - 1) >>> 0 < bufferBytes && handle !== 0
       ) {
         const index = handle & INDEX_MASK;
-        let said = verdicts[verdictIndex(info, status)];
-        const rssType = info & Rx.RSS_TYPE;
+        let said = (status & unchecked) === 0
+          ? verdicts[verdictIndex(info, status, errorShift)]
+          : 0;
+        const rssType = info & hashTypes;
         if (rssType !== 0 && rssType !== Rx.RSS_TYPE_FDIR) {
           said |= PacketFlag.RssHash;
           rssHashes[index] = ring[at + 1];
         }
         if ((status & vlanMask) !== 0) {
           said |= PacketFlag.VlanStripped;
-          vlanTags[index] = size >>> Rx.VLAN_SHIFT;
+          vlanTags[index] = ring[at + 3] >>> Rx.VLAN_SHIFT;
         }
         lengths[index] = length;
         flags[index] = said;
@@ -249,8 +285,8 @@ export class AdvancedRxQueue extends BaseRxQueue {
    */
   #takeSegment(handle: Handle, at: number): Handle {
     const { words } = this.control;
-    const status = this.#ring[at + 2];
-    const length = this.#ring[at + 3] & Rx.LENGTH;
+    const status = this.#ring[at + this.#statusWord];
+    const length = this.#ring[at + this.#lengthWord] & Rx.LENGTH;
     const last = (status & Rx.EOP) !== 0;
     const total = words[Chain.Bytes] + length;
     const head = words[Chain.Head];
@@ -283,9 +319,11 @@ export class AdvancedRxQueue extends BaseRxQueue {
   #describeChain(index: number, at: number): void {
     const { pool } = this;
     const info = this.#ring[at];
-    const status = this.#ring[at + 2];
-    const rssType = info & Rx.RSS_TYPE;
-    let said = this.#verdicts[verdictIndex(info, status)];
+    const status = this.#ring[at + this.#statusWord];
+    const rssType = info & this.#hashTypes;
+    let said = (status & this.#unchecked) === 0
+      ? this.#verdicts[verdictIndex(info, status, this.#errorShift)]
+      : 0;
     if (rssType !== 0 && rssType !== Rx.RSS_TYPE_FDIR) {
       said |= PacketFlag.RssHash;
       pool.rssHashes[index] = this.#ring[at + 1];

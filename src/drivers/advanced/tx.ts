@@ -1,5 +1,6 @@
 /**
- * Sending on one queue with advanced data descriptors (82599 section 7.2, 82576 section 7.2).
+ * Sending on one queue with advanced data descriptors (82599 section 7.2, 82576 section 7.2), or with legacy ones,
+ * which have the same bits but no total length.
  *
  * The card reports only where it is asked to: on the last descriptor of each batch, and on every 32nd. The driver
  * remembers where by a mark on the handle and frees whole blocks up to a report (7.2.3.5.1). The head register is
@@ -15,7 +16,12 @@ import { type Handle, INDEX_BITS, INDEX_MASK, Mempool } from "../../mempool.ts";
 import { QueueCounters, Slot } from "../../stats.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
 import { QueueControl, Word } from "../queue_control.ts";
-import { DESCRIPTOR_WORDS, Tx, TX_DATA } from "./descriptors.ts";
+import {
+  ADVANCED_TX,
+  DESCRIPTOR_WORDS,
+  Tx,
+  type TxLayout,
+} from "./descriptors.ts";
 
 /** What a family has of its own for sending. */
 export interface TxPlaces {
@@ -23,6 +29,8 @@ export interface TxPlaces {
   readonly tail: number;
   /** Largest frame without its check sequence. */
   readonly maxFrame: number;
+  /** What its descriptors want. Default: {@linkcode ADVANCED_TX}. */
+  readonly layout?: TxLayout;
 }
 
 /** Descriptors without a report, at most. */
@@ -46,6 +54,8 @@ export class AdvancedTxQueue implements TxQueue {
   readonly #registers: Registers;
   readonly #tailOffset: number;
   readonly #maxFrame: number;
+  readonly #command: number;
+  readonly #totals: number;
 
   /**
    * @param queue Which queue, and its memory.
@@ -66,6 +76,9 @@ export class AdvancedTxQueue implements TxQueue {
     this.#registers = registers;
     this.#tailOffset = places.tail;
     this.#maxFrame = places.maxFrame;
+    const layout = places.layout ?? ADVANCED_TX;
+    this.#command = layout.command;
+    this.#totals = layout.totals;
   }
 
   get pending(): number {
@@ -87,6 +100,8 @@ export class AdvancedTxQueue implements TxQueue {
     this.reclaim();
     const ring = this.#ring;
     const depth = this.depth;
+    const wholePacket = this.#command | Tx.EOP;
+    const totals = this.#totals;
     const { words, txSlots: slots } = this.#control;
     const { handles, length } = batch;
     const first = words[Word.TxNext];
@@ -129,7 +144,7 @@ export class AdvancedTxQueue implements TxQueue {
       if (room === 0) break;
       room--;
       const at = next << 2;
-      let command = TX_DATA | Tx.EOP | size;
+      let command = wholePacket | size;
       let slot: number = handle;
       if (++unreported === REPORT_EVERY) {
         unreported = 0;
@@ -139,7 +154,7 @@ export class AdvancedTxQueue implements TxQueue {
       ring[at] = (iovaLow + Math.imul(index, stride)) | 0;
       ring[at + 1] = iovaHigh;
       ring[at + 2] = command;
-      ring[at + 3] = size << Tx.PAYLEN_SHIFT;
+      ring[at + 3] = (size << Tx.PAYLEN_SHIFT) & totals;
       slots[next] = slot;
       if (++next === depth) next = 0;
       bytes += size;
@@ -203,9 +218,9 @@ export class AdvancedTxQueue implements TxQueue {
     const index = handle & INDEX_MASK;
     ring[word] = pool.iovaLow + index * pool.stride;
     ring[word + 1] = pool.iovaHigh;
-    ring[word + 2] = TX_DATA | pool.lengths[index] |
+    ring[word + 2] = this.#command | pool.lengths[index] |
       (last ? Tx.EOP | Tx.RS : 0);
-    ring[word + 3] = total << Tx.PAYLEN_SHIFT;
+    ring[word + 3] = (total << Tx.PAYLEN_SHIFT) & this.#totals;
     this.#control.txSlots[at] = last ? handle | REPORTS : handle;
   }
 
