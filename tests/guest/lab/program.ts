@@ -26,7 +26,7 @@ export interface ProgramHost {
 
 const DEFAULT_TIMEOUT_MS = 60_000;
 /** For the guest to say that a killed program has ended. */
-const KILL_TIMEOUT_MS = 20_000;
+const KILL_TIMEOUT_MS = 10_000;
 
 const TIMED_OUT = Symbol("timed out");
 
