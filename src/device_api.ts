@@ -226,6 +226,12 @@ export interface Device extends AsyncDisposable {
   /** Moves it to the calling isolate. */
   rebindRxIrq(queue: number): void;
 
+  /**
+   * Calls `handler` when the device is being removed from the machine; the device closes when the handler's promise
+   * has resolved. `run()` uses it to stop its workers. Dispose of the result to take the handler away.
+   */
+  onRemoval(handler: () => void | Promise<void>): Disposable;
+
   /** Asks the user of a queue to stop and wakes it. */
   stopQueue(index: number): void;
   /** After a queue's user has stopped: lets another isolate go on where it left off, packets and all. */

@@ -5,6 +5,7 @@
  * @module
  */
 import type { DmaDomain } from "../dma/domain.ts";
+import type { IrqLine } from "../irq/line.ts";
 import type { PciIds } from "../pci/ids.ts";
 
 /** A window of 32-bit registers, in memory order: a read returns after all writes of the same isolate arrived. */
@@ -91,6 +92,8 @@ export interface BusDevice {
   readonly dma: DmaDomain;
   /** Its interrupts. */
   readonly interrupts: InterruptVectors;
+  /** Raised when the kernel wants the device back, because it is being removed; undefined where that cannot be. */
+  readonly removal: IrqLine | undefined;
   /** Lets the device start DMA and interrupts of its own, or stops that. */
   setBusMaster(enabled: boolean): void;
   /** Function level reset, where the bus has one; false where only the chip's own reset is there. */

@@ -34,6 +34,8 @@ const SETTLE_TIMEOUT_MS = 2000;
 const RELEASE_INTERVAL_MS = 200;
 /** Often enough that no 32-bit counter wraps between: at 14.88 million frames a second one takes 288 s. */
 const STATISTICS_INTERVAL_MS = 60_000;
+/** How soon the wish of the kernel to remove the device is seen. */
+const REMOVAL_INTERVAL_MS = 100;
 /** In the place of an owner's token while the device itself looks after a queue's pool. */
 const DEVICE_TOKEN = -1;
 const MULTICAST_BIT = 1;
@@ -66,6 +68,9 @@ export abstract class BaseDevice implements Device {
   #releaseTimer: Timer | undefined;
   #started = false;
   #closing: Promise<void> | undefined;
+  readonly #removalHandlers = new Set<() => void | Promise<void>>();
+  #removalTimer: Timer | undefined;
+  #removed = false;
 
   /**
    * @param bus The device on its bus, which belongs to this object from then on.
@@ -186,6 +191,12 @@ export abstract class BaseDevice implements Device {
       () => this.collectStatistics(this.#counted),
       STATISTICS_INTERVAL_MS,
     );
+    if (bus.removal) {
+      this.#removalTimer = unrefInterval(
+        () => this.#lookForRemoval(),
+        REMOVAL_INTERVAL_MS,
+      );
+    }
     if (config.linkTimeoutMs > 0) await this.waitForLink(config.linkTimeoutMs);
     this.step(`up at ${this.linkSpeed} Mbit/s`);
   }
@@ -269,6 +280,13 @@ export abstract class BaseDevice implements Device {
     this.queue(queue).rx.rebindIrq();
   }
 
+  onRemoval(handler: () => void | Promise<void>): Disposable {
+    this.#removalHandlers.add(handler);
+    return {
+      [Symbol.dispose]: () => void this.#removalHandlers.delete(handler),
+    };
+  }
+
   stopQueue(index: number): void {
     const { control, wake } = this.#queue(index);
     Atomics.store(control.words, Word.Stop, 1);
@@ -349,7 +367,8 @@ export abstract class BaseDevice implements Device {
   }
 
   #isClosed(): IxlError {
-    return new IxlError("device-gone", `${this.address} is closed`);
+    const fate = this.#removed ? "was removed from the machine" : "is closed";
+    return new IxlError("device-gone", `${this.address} ${fate}`);
   }
 
   #local(index: number): LocalQueue {
@@ -420,10 +439,23 @@ export abstract class BaseDevice implements Device {
     this.#releaseTimer = undefined;
   }
 
+  /** The kernel waits for us: everybody stops, then everything is given back. */
+  #lookForRemoval(): void {
+    if (!this.bus.removal?.clear() || this.closed) return;
+    this.#removed = true;
+    clearInterval(this.#removalTimer);
+    log("warn", this.address, "is being removed from the machine");
+    const handlers = [...this.#removalHandlers].map((handler) =>
+      this.#attempt("stop for the removal", handler)
+    );
+    void Promise.all(handlers).then(() => this.close());
+  }
+
   async #close(): Promise<void> {
     const memory = this.#memory;
     this.#stopReleasing();
     clearInterval(this.#statisticsTimer);
+    clearInterval(this.#removalTimer);
     for (const { control, wake } of memory?.queues ?? []) {
       Atomics.store(control.words, Word.Stop, 1);
       wake.raise();

@@ -65,6 +65,7 @@ export class Run implements AsyncDisposable {
   readonly #counters: QueueCounters[][] = [];
   readonly #pools: Mempool[] = [];
   readonly #allEnded = Promise.withResolvers<void>();
+  readonly #watches: Disposable[];
   #stopping: Promise<void> | undefined;
 
   /** Use {@linkcode run}. */
@@ -83,9 +84,15 @@ export class Run implements AsyncDisposable {
       if (Number.isInteger(cpu) && cpu >= 0) continue;
       throw new ConfigError("cpus", `${cpu} is no core`);
     }
+    this.#watches = devices.map((device) =>
+      device.onRemoval(() => this.#lose(device))
+    );
   }
 
-  /** Resolves when all workers have ended, by themselves or because they were asked to. */
+  /**
+   * Resolves when all workers have ended, by themselves or because they were asked to. Rejects with an IxlError
+   * "device-gone" when a device was removed from the machine; its workers have stopped then.
+   */
   get done(): Promise<void> {
     return this.#allEnded.promise;
   }
@@ -139,7 +146,27 @@ export class Run implements AsyncDisposable {
     await this.stop();
   }
 
+  /** A device goes away: no worker and no other card may touch its packets any more. */
+  async #lose(lost: Device): Promise<void> {
+    this.#allEnded.reject(
+      new IxlError(
+        "device-gone",
+        `${lost.address} was removed from the machine`,
+      ),
+    );
+    // Whoever does not wait for the end is not to be killed by its failure.
+    this.#allEnded.promise.catch(() => {});
+    await this.stop();
+    for (const device of this.#devices) {
+      if (device === lost) continue;
+      for (let queue = 0; queue < this.#queues; queue++) {
+        await device.haltQueue(queue);
+      }
+    }
+  }
+
   async #stop(): Promise<void> {
+    for (const watch of this.#watches) watch[Symbol.dispose]();
     const queues = [...this.#running.keys()];
     await Promise.all(queues.map((queue) => this.#stopOne(queue)));
     this.#allEnded.resolve();

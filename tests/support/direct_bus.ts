@@ -53,6 +53,7 @@ export interface DirectBusOptions {
 /** One card, stepped by reads, by a timer while the test waits, and by {@linkcode step}. */
 export class DirectBus implements BusDevice {
   readonly address: string = "test:0";
+  readonly removal = undefined;
   readonly numaNode: number = -1;
   readonly world: DirectWorld;
   readonly card: Card;

@@ -43,6 +43,7 @@ export interface SimControls {
 export class SimBusDevice implements BusDevice, SimControls {
   readonly address: string;
   readonly numaNode: number = -1;
+  readonly removal = undefined;
   readonly registers: Registers;
   readonly config: ConfigSpace;
   readonly dma: DmaDomain;

@@ -6,6 +6,7 @@
 import type { DmaDomain } from "../../dma/domain.ts";
 import { IxlError, NotSupportedError, SystemError } from "../../errors.ts";
 import { closeFd, errno, libc } from "../../ffi/libc.ts";
+import { IrqLine } from "../../irq/line.ts";
 import type { PciIds } from "../../pci/ids.ts";
 import { VFIO_DRIVER } from "../../pci/bind.ts";
 import { findPciEthernet, type PciFunction } from "../../pci/sysfs.ts";
@@ -43,6 +44,7 @@ export class VfioBusDevice implements BusDevice {
   readonly config: ConfigSpace;
   readonly dma: DmaDomain;
   readonly interrupts: InterruptVectors;
+  readonly removal: IrqLine;
   readonly #group: string;
   readonly #file: VfioFile;
   readonly #bar: MappedRegion;
@@ -75,6 +77,10 @@ export class VfioBusDevice implements BusDevice {
       intx: this.interrupts.kind === "intx",
     };
     this.registers = new MappedRegisters(this.#description);
+    this.removal = IrqLine.create();
+    if (irqCount(file.fd, IrqIndex.request) > 0) {
+      setIrqs(file.fd, IrqIndex.request, [this.removal.fd]);
+    }
   }
 
   /**
@@ -128,6 +134,7 @@ export class VfioBusDevice implements BusDevice {
       this.#closed = true;
       this.#bar.unmap();
       closeFd(this.#file.fd);
+      this.removal.close();
       this.#file.container.release(this.#group);
     }
     return Promise.resolve();
