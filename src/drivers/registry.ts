@@ -10,6 +10,14 @@ import { NotSupportedError } from "../errors.ts";
 import { formatIds, type PciIds, VENDOR_INTEL } from "../pci/ids.ts";
 import type { BaseDevice } from "./base_device.ts";
 import {
+  CHIP_82576,
+  CHIP_I350,
+  type ChipModel as IgbModel,
+} from "./igb/chip.ts";
+import { DRIVER as IGB, IgbDevice } from "./igb/device.ts";
+import { IgbRxQueue } from "./igb/rx.ts";
+import { IgbTxQueue } from "./igb/tx.ts";
+import {
   CHIP_82599,
   CHIP_X540,
   CHIP_X550,
@@ -35,6 +43,16 @@ interface Entry extends Model {
   open(bus: BusDevice, config: DeviceConfig): BaseDevice;
 }
 
+function igb(device: number, name: string, chip: IgbModel): Entry {
+  return {
+    vendor: VENDOR_INTEL,
+    device,
+    name,
+    driver: IGB,
+    open: (bus, config) => new IgbDevice(bus, config, chip),
+  };
+}
+
 function ixgbe(device: number, name: string, chip: ChipModel): Entry {
   return {
     vendor: VENDOR_INTEL,
@@ -46,6 +64,19 @@ function ixgbe(device: number, name: string, chip: ChipModel): Entry {
 }
 
 const ENTRIES: readonly Entry[] = [
+  igb(0x10c9, "Intel 82576 (ET)", CHIP_82576),
+  igb(0x10e6, "Intel 82576 (EF, fibre)", CHIP_82576),
+  igb(0x10e7, "Intel 82576 (SerDes)", CHIP_82576),
+  igb(0x10e8, "Intel 82576 (ET, quad)", CHIP_82576),
+  igb(0x150a, "Intel 82576NS", CHIP_82576),
+  igb(0x1518, "Intel 82576NS (SerDes)", CHIP_82576),
+  igb(0x150d, "Intel 82576 (SerDes, quad)", CHIP_82576),
+  igb(0x1526, "Intel 82576 (ET2, quad)", CHIP_82576),
+  igb(0x1521, "Intel I350 (copper)", CHIP_I350),
+  igb(0x1522, "Intel I350 (fibre)", CHIP_I350),
+  igb(0x1523, "Intel I350 (SerDes)", CHIP_I350),
+  igb(0x1524, "Intel I350 (SGMII)", CHIP_I350),
+  igb(0x1546, "Intel I350 (device 1546)", CHIP_I350),
   ixgbe(0x10fb, "Intel 82599ES (X520, SFP+)", CHIP_82599),
   ixgbe(0x1507, "Intel 82599ES (SFP+, extended)", CHIP_82599),
   ixgbe(0x1529, "Intel 82599 (SFP+ FCoE)", CHIP_82599),
@@ -57,6 +88,20 @@ const ENTRIES: readonly Entry[] = [
   ixgbe(0x1563, "Intel X550-T2 (10GBASE-T)", CHIP_X550),
   ixgbe(0x15d1, "Intel X550-T1 (10GBASE-T)", CHIP_X550),
 ];
+
+type Attach = (description: QueueDescription, bus: QueueBus) => QueuePair;
+
+/** How each driver makes its queues from their description. */
+const ATTACH: Readonly<Record<string, Attach>> = {
+  [IGB]: (description, bus) => ({
+    rx: new IgbRxQueue(description, bus),
+    tx: new IgbTxQueue(description, bus),
+  }),
+  [IXGBE]: (description, bus) => ({
+    rx: new IxgbeRxQueue(description, bus),
+    tx: new IxgbeTxQueue(description, bus),
+  }),
+};
 
 /** Every card that a driver here knows. */
 export const MODELS: readonly Model[] = ENTRIES;
@@ -111,11 +156,7 @@ export function attachPair(
   description: QueueDescription,
   registers: QueueBus,
 ): QueuePair {
-  if (description.driver !== IXGBE) {
-    throw new NotSupportedError(`there is no driver ${description.driver}`);
-  }
-  return {
-    rx: new IxgbeRxQueue(description, registers),
-    tx: new IxgbeTxQueue(description, registers),
-  };
+  const attach = ATTACH[description.driver];
+  if (attach !== undefined) return attach(description, registers);
+  throw new NotSupportedError(`there is no driver ${description.driver}`);
 }

@@ -43,7 +43,7 @@ export function clearStatistics({ registers }: GigabitChip): void {
  * Adds what was counted since the last call, without the check sequences.
  *
  * Sent frames are those of TPT and TOT, "total": in full duplex and without flow control they are the good ones, and
- * QEMU's models copy them over GPTC and GOTC with every frame, whatever was read there before.
+ * some of QEMU's models copy them over GPTC and GOTC with every frame, whatever was read there before.
  */
 export function collectStatistics(
   { registers }: GigabitChip,

@@ -1,0 +1,240 @@
+/**
+ * The 82576 and the I350 as a device: which step follows which.
+ *
+ * @module
+ */
+import type { BusDevice } from "../../bus/bus.ts";
+import type { DeviceConfig } from "../../config.ts";
+import type { DeviceFeatures, LinkState } from "../../device_api.ts";
+import { ConfigError } from "../../errors.ts";
+import { DEFAULT_ENTRY_SIZE } from "../../mempool.ts";
+import type { DeviceStats } from "../../stats.ts";
+import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
+import { rxBufferKiB } from "../advanced/rx.ts";
+import { BaseDevice, type LocalPair } from "../base_device.ts";
+import type { LocalQueue } from "../base_rx_queue.ts";
+import {
+  configureFilters,
+  MacFilter,
+  readStation,
+  writeReceiveMode,
+  writeStation,
+} from "../intel_gigabit/filters.ts";
+import { disableFlowControl } from "../intel_gigabit/link.ts";
+import { announceDriver } from "../intel_gigabit/reset.ts";
+import { RegisterBlock } from "../register.ts";
+import { type Chip, type ChipModel, MAX_FRAME_SIZE } from "./chip.ts";
+import {
+  acknowledgeLink,
+  configureInterrupts,
+  disableInterrupts,
+  enableInterrupts,
+  interval,
+  maskQueue,
+} from "./interrupts.ts";
+import { readLink, setUpLink } from "./link.ts";
+import {
+  configureReceive,
+  configureRxRing,
+  startReceive,
+  startRxRing,
+  stopRxRing,
+} from "./receive.ts";
+import { resetChip, stopDma } from "./reset.ts";
+import { configureRss, TABLE_SIZE, writeKey, writeTable } from "./rss.ts";
+import { IgbRxQueue } from "./rx.ts";
+import { collectStatistics, configureStatistics } from "./statistics.ts";
+import {
+  configureTxRing,
+  startTransmit,
+  startTxRing,
+  stopTxRing,
+} from "./transmit.ts";
+import { IgbTxQueue } from "./tx.ts";
+
+/** The name of this driver. */
+export const DRIVER = "igb";
+
+/** An 82576 or I350. */
+export class IgbDevice extends BaseDevice {
+  override readonly driver = DRIVER;
+  override readonly model: string;
+  override readonly features: DeviceFeatures;
+  protected override readonly descriptorBytes = DESCRIPTOR_BYTES;
+  readonly #chip: Chip;
+  readonly #filter: MacFilter;
+  #promiscuous: boolean;
+  #allMulticast = false;
+
+  /**
+   * @param bus The device on its bus.
+   * @param config How it is to be used.
+   * @param model Which chip it is.
+   */
+  constructor(bus: BusDevice, config: DeviceConfig, model: ChipModel) {
+    super(bus, config);
+    this.model = model.name;
+    this.#promiscuous = config.promiscuous;
+    this.#chip = {
+      model,
+      config,
+      registers: new RegisterBlock(bus.registers),
+      macSlots: model.macSlots,
+      vlanTableWrites: model.vlanTableWrites,
+      step: (message) => this.step(message),
+    };
+    this.#filter = new MacFilter(this.#chip);
+    this.features = {
+      maxQueues: model.maxQueues,
+      rssQueues: model.maxQueues,
+      retaSize: TABLE_SIZE,
+      macFilters: model.macSlots - 1,
+      maxFrameSize: MAX_FRAME_SIZE,
+      rxChecksum: true,
+      vlanStrip: true,
+      queueInterrupts: true,
+    };
+  }
+
+  protected override checkConfig(): void {
+    const { queues, maxFrameSize, entrySize, interruptIntervalUs } =
+      this.config;
+    const { maxQueues } = this.features;
+    if (queues > maxQueues) {
+      throw new ConfigError(
+        "queues",
+        `${queues} is more than the ${maxQueues} of the ${this.model}`,
+      );
+    }
+    if (maxFrameSize > MAX_FRAME_SIZE) {
+      throw new ConfigError(
+        "maxFrameSize",
+        `${maxFrameSize} is more than the ${MAX_FRAME_SIZE} of the ${this.model}`,
+      );
+    }
+    if (rxBufferKiB(entrySize || DEFAULT_ENTRY_SIZE) === 0) {
+      throw new ConfigError(
+        "entrySize",
+        `${entrySize} is less than the 1024 that the ${this.model} receives into`,
+      );
+    }
+    interval(interruptIntervalUs);
+  }
+
+  protected override resetChip(): Promise<void> {
+    return resetChip(this.#chip);
+  }
+
+  /** The order of 82576 section 4.5; interrupts come last, in `enableInterrupts()`. */
+  protected override async configureChip(): Promise<void> {
+    const chip = this.#chip;
+    this.station = readStation(chip);
+    disableFlowControl(chip);
+    await setUpLink(chip);
+    configureStatistics(chip);
+    configureFilters(chip, this.station);
+    this.#writeReceiveMode();
+    configureReceive(chip);
+    configureRss(chip);
+    configureInterrupts(chip);
+    startTransmit(chip);
+    for (let i = 0; i < this.config.queues; i++) await this.startRings(i);
+    startReceive(chip);
+  }
+
+  protected override async startRings(index: number): Promise<void> {
+    const chip = this.#chip;
+    const { rx, tx } = this.ringAddresses(index);
+    const pair = this.queue(index);
+    this.step(`rings of queue ${index} (4.5.9, 4.5.10)`);
+    pair.tx.arm();
+    configureTxRing(chip, index, tx);
+    await startTxRing(chip, index);
+    const tail = pair.rx.arm();
+    configureRxRing(chip, index, rx, pair.rx.pool.entrySize);
+    await startRxRing(chip, index, tail);
+  }
+
+  protected override async stopRings(index: number): Promise<void> {
+    await stopRxRing(this.#chip, index);
+    await stopTxRing(this.#chip, index);
+  }
+
+  protected override async stopDma(): Promise<void> {
+    announceDriver(this.#chip, false);
+    await stopDma(this.#chip);
+  }
+
+  protected override enableInterrupts(): void {
+    enableInterrupts(this.#chip);
+  }
+
+  protected override disableInterrupts(): void {
+    disableInterrupts(this.#chip);
+  }
+
+  protected override maskQueue(index: number): void {
+    maskQueue(this.#chip, index);
+  }
+
+  protected override acknowledgeLink(): void {
+    acknowledgeLink(this.#chip);
+  }
+
+  override queue(index: number): IgbPair {
+    return super.queue(index) as IgbPair;
+  }
+
+  protected override createPair(queue: LocalQueue): IgbPair {
+    const { registers } = this.bus;
+    return {
+      rx: new IgbRxQueue(queue, registers),
+      tx: new IgbTxQueue(queue, registers),
+    };
+  }
+
+  protected override collectStatistics(into: DeviceStats): void {
+    collectStatistics(this.#chip, into);
+  }
+
+  protected override programStation(mac: Uint8Array): void {
+    writeStation(this.#chip, mac);
+  }
+
+  protected override programFilter(mac: Uint8Array, wanted: boolean): void {
+    if (wanted) this.#filter.add(mac);
+    else this.#filter.remove(mac);
+  }
+
+  override link(): LinkState {
+    return readLink(this.#chip);
+  }
+
+  override setPromiscuous(enabled: boolean): void {
+    this.#promiscuous = enabled;
+    this.#writeReceiveMode();
+  }
+
+  override setAllMulticast(enabled: boolean): void {
+    this.#allMulticast = enabled;
+    this.#writeReceiveMode();
+  }
+
+  override setRssKey(key: Uint8Array): void {
+    writeKey(this.#chip, key);
+  }
+
+  override setRssTable(table: readonly number[]): void {
+    writeTable(this.#chip, table);
+  }
+
+  #writeReceiveMode(): void {
+    writeReceiveMode(this.#chip, this.#promiscuous, this.#allMulticast);
+  }
+}
+
+/** The halves of a queue pair of this driver. */
+export interface IgbPair extends LocalPair {
+  readonly rx: IgbRxQueue;
+  readonly tx: IgbTxQueue;
+}
