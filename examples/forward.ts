@@ -15,7 +15,7 @@ const HELP = `Usage: ixl forward A B [options]
 
 Receives on card A, swaps the MAC addresses, and sends on card B.
 
-  --queues N        queue pairs of each card, one worker each (default 2)
+  --queues N        queue pairs of each card, one worker each (default 1)
   --batch N         packets at a time (default 64)
   --irq-timeout MS  0 polls, above 0 sleeps so long for an interrupt, --irq-timeout=-2
                     without limit (default 100)
@@ -40,7 +40,7 @@ export default function forward(queue: QueueContext): void {
 /** Opens both cards and lets the workers forward until the end. */
 export async function main(args: readonly string[]): Promise<number> {
   const given = parse(args, HELP, ["A", "B"], {
-    queues: [2, 1, 128],
+    queues: [1, 1, 128],
     batch: [64, 1, 65536],
     "irq-timeout": [100, -1e9, 1e9],
     seconds: [0, 0, 1e6],

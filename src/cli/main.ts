@@ -55,6 +55,11 @@ const ENTRIES: readonly Entry[] = [
     load: () => import("../../examples/forward.ts"),
   },
   {
+    name: "bridge",
+    summary: "Example: a cable between two cards, both ways",
+    load: () => import("../../examples/bridge.ts"),
+  },
+  {
     name: "generate",
     summary: "Example: sends made-up packets",
     load: () => import("../../examples/generate.ts"),

@@ -12,7 +12,7 @@ import { IxlError } from "../../mod.ts";
 
 const COMMANDS = [
   ...["list", "info", "stats", "demo"],
-  ...["forward", "generate", "capture", "responder"],
+  ...["forward", "bridge", "generate", "capture", "responder"],
 ];
 
 interface Outcome {

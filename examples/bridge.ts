@@ -1,0 +1,60 @@
+/**
+ * A cable between two cards, both ways: whatever arrives on one is sent on the other as it is.
+ *
+ *     deno run -P=demo examples/bridge.ts 0000:00:04.0 0000:00:05.0
+ *
+ * This file is both the program and, by its default export, the workers' module.
+ *
+ * @module
+ */
+import { Batch, openDevice, type QueueContext, run } from "../mod.ts";
+import { exitCode, parse, stopAfter } from "./_shared.ts";
+
+const HELP = `Usage: bridge A B [options]
+
+Sends on card B what arrives on card A, and the other way round.
+
+  --queues N   queue pairs of each card, two workers each (default 1)
+  --seconds N  when to end; 0 for on a signal (default 0)
+  --json       print the summary as one object
+  --help       print this`;
+
+/** One direction on one queue: runs in a worker of its own. */
+export default function pass(queue: QueueContext): void {
+  const [{ rx }, { tx }] = queue.ports;
+  const batch = new Batch(64);
+  while (!queue.stopped) {
+    rx.receive(batch);
+    queue.sendAll(tx, batch);
+  }
+}
+
+/** Opens both cards and lets the workers pass packets until the end. */
+export async function main(args: readonly string[]): Promise<number> {
+  const given = parse(args, HELP, ["A", "B"], {
+    queues: [1, 1, 128],
+    seconds: [0, 0, 1e6],
+  });
+  if (!given) return 0;
+  const { words: [a, b], queues, seconds } = given;
+  const options = { queues, promiscuous: true };
+
+  await using left = await openDevice({ ...options, address: a });
+  await using right = await openDevice({ ...options, address: b });
+  const worker = import.meta.url;
+  await using there = await run([left, right], { worker });
+  await using back = await run([right, left], { worker });
+  console.error(`bridging ${a} and ${b}, Ctrl-C ends it`);
+  const ways = [there, back];
+  using _end = stopAfter(seconds, () => ways.map((way) => way.stop()));
+  await Promise.all(ways.map((way) => way.done));
+
+  const [toRight, toLeft] = ways.map((way) =>
+    way.stats().reduce((sum, { ports: [, to] }) => sum + to.txPackets, 0)
+  );
+  const summary = { toRight, toLeft };
+  console.log(given.json ? JSON.stringify(summary) : summary);
+  return ways.every(({ failures }) => failures.length === 0) ? 0 : 1;
+}
+
+if (import.meta.main) Deno.exit(await exitCode(main(Deno.args)));
