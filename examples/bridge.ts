@@ -10,7 +10,7 @@
 import { Batch, openDevice, type QueueContext, run } from "../mod.ts";
 import { exitCode, parse, stopAfter } from "./_shared.ts";
 
-const HELP = `Usage: bridge A B [options]
+const HELP = `Usage: ixl bridge A B [options]
 
 Sends on card B what arrives on card A, and the other way round.
 
