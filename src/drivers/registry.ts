@@ -10,6 +10,16 @@ import { NotSupportedError } from "../errors.ts";
 import { formatIds, type PciIds, VENDOR_INTEL } from "../pci/ids.ts";
 import type { BaseDevice } from "./base_device.ts";
 import {
+  CHIP_82540EM,
+  CHIP_82545EM,
+  CHIP_82574L,
+  CHIP_82583V,
+  type ChipModel as E1000Model,
+} from "./e1000/chip.ts";
+import { DRIVER as E1000, E1000Device } from "./e1000/device.ts";
+import { E1000RxQueue } from "./e1000/rx.ts";
+import { E1000TxQueue } from "./e1000/tx.ts";
+import {
   CHIP_82576,
   CHIP_I350,
   type ChipModel as IgbModel,
@@ -63,7 +73,22 @@ function ixgbe(device: number, name: string, chip: ChipModel): Entry {
   };
 }
 
+function e1000(device: number, name: string, chip: E1000Model): Entry {
+  return {
+    vendor: VENDOR_INTEL,
+    device,
+    name,
+    driver: E1000,
+    open: (bus, config) => new E1000Device(bus, config, chip),
+  };
+}
+
 const ENTRIES: readonly Entry[] = [
+  e1000(0x100e, "Intel 82540EM (PRO/1000 MT)", CHIP_82540EM),
+  e1000(0x100f, "Intel 82545EM (PRO/1000 MT)", CHIP_82545EM),
+  e1000(0x10d3, "Intel 82574L (Gigabit CT)", CHIP_82574L),
+  e1000(0x10f6, "Intel 82574LA", CHIP_82574L),
+  e1000(0x150c, "Intel 82583V", CHIP_82583V),
   igb(0x10c9, "Intel 82576 (ET)", CHIP_82576),
   igb(0x10e6, "Intel 82576 (EF, fibre)", CHIP_82576),
   igb(0x10e7, "Intel 82576 (SerDes)", CHIP_82576),
@@ -93,6 +118,10 @@ type Attach = (description: QueueDescription, bus: QueueBus) => QueuePair;
 
 /** How each driver makes its queues from their description. */
 const ATTACH: Readonly<Record<string, Attach>> = {
+  [E1000]: (description, bus) => ({
+    rx: new E1000RxQueue(description, bus),
+    tx: new E1000TxQueue(description, bus),
+  }),
   [IGB]: (description, bus) => ({
     rx: new IgbRxQueue(description, bus),
     tx: new IgbTxQueue(description, bus),

@@ -1,0 +1,258 @@
+/**
+ * The 8254x and the 82574 as a device: which step follows which.
+ *
+ * @module
+ */
+import type { BusDevice, QueueBus } from "../../bus/bus.ts";
+import type { DeviceConfig } from "../../config.ts";
+import type { DeviceFeatures, LinkState } from "../../device_api.ts";
+import { ConfigError, NotSupportedError } from "../../errors.ts";
+import type { DeviceStats } from "../../stats.ts";
+import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
+import { BaseDevice, type LocalPair } from "../base_device.ts";
+import type { LocalQueue } from "../base_rx_queue.ts";
+import {
+  configureFilters,
+  MacFilter,
+  readStation,
+  writeReceiveMode,
+  writeStation,
+} from "../intel_gigabit/filters.ts";
+import {
+  disableFlowControl,
+  readLink,
+  setLinkUp,
+} from "../intel_gigabit/link.ts";
+import { restartNegotiation } from "../intel_gigabit/phy.ts";
+import {
+  announceDriver,
+  disableClassicInterrupts,
+} from "../intel_gigabit/reset.ts";
+import {
+  clearStatistics,
+  collectStatistics,
+} from "../intel_gigabit/statistics.ts";
+import { RegisterBlock } from "../register.ts";
+import { type Chip, type ChipModel, maxFrameSize } from "./chip.ts";
+import {
+  acknowledgeLink,
+  configureInterrupts,
+  enableInterrupts,
+  interval,
+  maskQueue,
+} from "./interrupts.ts";
+import { configureReceive } from "./receive.ts";
+import { resetChip, stopDma, whileOwningMdio } from "./reset.ts";
+import { Rings } from "./rings.ts";
+import { configureRss, TABLE_SIZE, writeKey, writeTable } from "./rss.ts";
+import { E1000RxQueue } from "./rx.ts";
+import { configureTransmit } from "./transmit.ts";
+import { E1000TxQueue } from "./tx.ts";
+
+/** The name of this driver. */
+export const DRIVER = "e1000";
+
+/** An 82540EM, 82545EM, 82574L or 82583V. */
+export class E1000Device extends BaseDevice {
+  override readonly driver = DRIVER;
+  override readonly model: string;
+  override readonly features: DeviceFeatures;
+  protected override readonly descriptorBytes = DESCRIPTOR_BYTES;
+  readonly #chip: Chip;
+  readonly #rings: Rings;
+  readonly #filter: MacFilter;
+  #promiscuous: boolean;
+  #allMulticast = false;
+
+  /**
+   * @param bus The device on its bus.
+   * @param config How it is to be used.
+   * @param model Which chip it is.
+   */
+  constructor(bus: BusDevice, config: DeviceConfig, model: ChipModel) {
+    super(bus, config);
+    this.model = model.name;
+    this.#promiscuous = config.promiscuous;
+    this.#chip = {
+      model,
+      config,
+      sharedVector: this.sharedVector,
+      macSlots: model.macSlots,
+      vlanTableWrites: 1,
+      registers: new RegisterBlock(bus.registers),
+      step: (message) => this.step(message),
+    };
+    this.#rings = new Rings(this.#chip);
+    this.#filter = new MacFilter(this.#chip);
+    this.features = featuresOf(this.#chip);
+  }
+
+  /** Without MSI-X there is one interrupt for everything. */
+  protected override get sharedVector(): boolean {
+    return this.bus.interrupts.kind !== "msix";
+  }
+
+  protected override checkConfig(): void {
+    const { queues, interruptIntervalUs } = this.config;
+    const { maxQueues } = this.features;
+    if (queues > maxQueues) {
+      throw new ConfigError(
+        "queues",
+        `${queues} is more than the ${maxQueues} of the ${this.model} with ${this.bus.interrupts.kind} interrupts`,
+      );
+    }
+    const most = this.features.maxFrameSize;
+    if (this.config.maxFrameSize > most) {
+      throw new ConfigError(
+        "maxFrameSize",
+        `${this.config.maxFrameSize} is more than the ${most} of the ${this.model}`,
+      );
+    }
+    interval(interruptIntervalUs);
+  }
+
+  protected override resetChip(): Promise<void> {
+    return resetChip(this.#chip);
+  }
+
+  /** The order of 317453 sections 14.3 to 14.5; interrupts come last, in `enableInterrupts()`. */
+  protected override async configureChip(): Promise<void> {
+    const chip = this.#chip;
+    this.station = readStation(chip);
+    disableFlowControl(chip);
+    setLinkUp(chip);
+    await whileOwningMdio(chip, () => restartNegotiation(chip));
+    clearStatistics(chip);
+    configureFilters(chip, this.station);
+    writeReceiveMode(chip, this.#promiscuous, this.#allMulticast);
+    configureReceive(chip, this.queue(0).rx.pool.entrySize);
+    if (this.features.rssQueues > 0) configureRss(chip);
+    configureTransmit(chip);
+    configureInterrupts(chip);
+    for (let i = 0; i < this.config.queues; i++) await this.startRings(i);
+  }
+
+  protected override startRings(index: number): Promise<void> {
+    this.step(`rings of queue ${index}`);
+    const { rx, tx } = this.queue(index);
+    return this.#rings.start(index, () => {
+      tx.arm();
+      return { ...this.ringAddresses(index), tail: rx.arm() };
+    });
+  }
+
+  protected override stopRings(index: number): Promise<void> {
+    return this.#rings.stop(index);
+  }
+
+  protected override async stopDma(): Promise<void> {
+    if (this.#chip.model.generation === "82574") {
+      announceDriver(this.#chip, false);
+    }
+    await stopDma(this.#chip);
+  }
+
+  protected override enableInterrupts(): void {
+    enableInterrupts(this.#chip);
+  }
+
+  protected override disableInterrupts(): void {
+    disableClassicInterrupts(this.#chip);
+  }
+
+  protected override maskQueue(index: number): void {
+    maskQueue(this.#chip, index);
+  }
+
+  protected override acknowledgeLink(): void {
+    if (this.sharedVector && this.config.irqTimeoutMs !== 0) return;
+    acknowledgeLink(this.#chip);
+    this.bus.interrupts.unmask();
+  }
+
+  override queue(index: number): E1000Pair {
+    return super.queue(index) as E1000Pair;
+  }
+
+  protected override createPair(queue: LocalQueue): E1000Pair {
+    const { registers, interrupts } = this.bus;
+    const bus: QueueBus = {
+      read32: (offset) => registers.read32(offset),
+      write32: (offset, value) => registers.write32(offset, value),
+      unmaskInterrupt: () => interrupts.unmask(),
+    };
+    return {
+      rx: new E1000RxQueue(queue, bus),
+      tx: new E1000TxQueue(queue, registers),
+    };
+  }
+
+  protected override collectStatistics(into: DeviceStats): void {
+    collectStatistics(this.#chip, into);
+  }
+
+  protected override programStation(mac: Uint8Array): void {
+    writeStation(this.#chip, mac);
+  }
+
+  protected override programFilter(mac: Uint8Array, wanted: boolean): void {
+    if (wanted) this.#filter.add(mac);
+    else this.#filter.remove(mac);
+  }
+
+  override link(): LinkState {
+    return readLink(this.#chip);
+  }
+
+  override setPromiscuous(enabled: boolean): void {
+    this.#promiscuous = enabled;
+    this.#writeReceiveMode();
+  }
+
+  override setAllMulticast(enabled: boolean): void {
+    this.#allMulticast = enabled;
+    this.#writeReceiveMode();
+  }
+
+  override setRssKey(key: Uint8Array): void {
+    this.#assertRss();
+    writeKey(this.#chip, key);
+  }
+
+  override setRssTable(table: readonly number[]): void {
+    this.#assertRss();
+    writeTable(this.#chip, table);
+  }
+
+  #assertRss(): void {
+    if (this.features.rssQueues > 0) return;
+    throw new NotSupportedError(
+      `the ${this.model} has one queue and does not hash what it receives`,
+    );
+  }
+
+  #writeReceiveMode(): void {
+    writeReceiveMode(this.#chip, this.#promiscuous, this.#allMulticast);
+  }
+}
+
+/** The halves of a queue pair of this driver. */
+export interface E1000Pair extends LocalPair {
+  readonly rx: E1000RxQueue;
+  readonly tx: E1000TxQueue;
+}
+
+function featuresOf({ model, sharedVector }: Chip): DeviceFeatures {
+  const queues = sharedVector ? 1 : model.maxQueues;
+  const hashes = model.generation === "82574" && model.maxQueues > 1;
+  return {
+    maxQueues: queues,
+    rssQueues: hashes ? queues : 0,
+    retaSize: hashes ? TABLE_SIZE : 0,
+    macFilters: model.macSlots - 1,
+    maxFrameSize: maxFrameSize(model),
+    rxChecksum: true,
+    vlanStrip: true,
+    queueInterrupts: !sharedVector,
+  };
+}

@@ -1,0 +1,60 @@
+/**
+ * Receiving on one queue: legacy descriptors on the 8254x, extended ones on the 82574.
+ *
+ * @module
+ */
+import type { QueueBus } from "../../bus/bus.ts";
+import { IrqLine } from "../../irq/line.ts";
+import { AdvancedRxQueue } from "../advanced/rx.ts";
+import type { LocalQueue } from "../base_rx_queue.ts";
+import { ICR, ICS, IMS } from "../intel_gigabit/registers.ts";
+import { offsetOf } from "../register.ts";
+import { chipNamed } from "./chip.ts";
+import { EXTENDED_RX, LEGACY_RX } from "./descriptors.ts";
+import { QUEUE_CAUSES, SHARED_QUEUE_CAUSE } from "./interrupts.ts";
+import { rxBufferBytes } from "./receive.ts";
+import { RDT } from "./registers.ts";
+
+/** The receive half of a queue pair. */
+export class E1000RxQueue extends AdvancedRxQueue {
+  readonly #bus: QueueBus;
+  /** Where to tell of the link, when the queue shares its interrupt with it. */
+  readonly #link: IrqLine | undefined;
+
+  /**
+   * @param queue Which queue, and its memory.
+   * @param bus The card's registers in this isolate.
+   */
+  constructor(queue: LocalQueue, bus: QueueBus) {
+    const legacy = chipNamed(queue.model).generation === "8254x";
+    super(queue, bus, {
+      ...(legacy ? LEGACY_RX : EXTENDED_RX),
+      tail: offsetOf(RDT, queue.index),
+      unmask: offsetOf(IMS),
+      unmaskBit: QUEUE_CAUSES[queue.index],
+      bufferBytes: rxBufferBytes(queue.pool.entrySize),
+    });
+    this.#bus = bus;
+    this.#link = queue.linkFd === undefined
+      ? undefined
+      : new IrqLine(queue.linkFd);
+  }
+
+  protected override unmaskIrq(): void {
+    if (this.#link === undefined) super.unmaskIrq();
+    else this.#unmaskShared(this.#link);
+  }
+
+  /**
+   * Reading ICR is the only way to take the line down, and takes every cause along: news of the link is passed on,
+   * and a frame that arrived before is announced again, as its interrupt would come never more.
+   */
+  #unmaskShared(link: IrqLine): void {
+    const bus = this.#bus;
+    const causes = bus.read32(ICR.offset);
+    if ((causes & ICR.bits.LSC) !== 0) link.raise();
+    bus.write32(IMS.offset, SHARED_QUEUE_CAUSE | ICR.bits.LSC);
+    if (this.arrived) bus.write32(ICS.offset, SHARED_QUEUE_CAUSE);
+    bus.unmaskInterrupt();
+  }
+}
