@@ -1,0 +1,260 @@
+/**
+ * Runs in the guest: opens a card through the public API and does what it is told, one JSON object a line.
+ *
+ *     card.ts ADDRESS OPTIONS
+ *
+ * The first line it prints is the card; then each line of standard input is a {@linkcode Command}, and each is
+ * answered by a line with its id.
+ *
+ * @module
+ */
+import {
+  Batch,
+  type Device,
+  type DeviceOptions,
+  type DeviceStats,
+  type LinkState,
+  Mempool,
+  openDevice,
+  Packet,
+  type Run,
+  run,
+} from "@ixl/deno";
+import { swapMacs } from "@ixl/deno/net";
+
+/** What a test can ask for. */
+export interface Command {
+  readonly id: number;
+  readonly name: keyof typeof COMMANDS;
+  readonly args: readonly unknown[];
+}
+
+/** What it gets. */
+export type Answer =
+  | { readonly id: number; readonly result: unknown }
+  | { readonly id: number; readonly error: { name: string; message: string } };
+
+/** The card, as the first line has it. */
+export interface CardReport {
+  readonly driver: string;
+  readonly model: string;
+  readonly macAddress: string;
+  readonly linkSpeed: number;
+  readonly queues: number;
+  readonly features: Device["features"];
+}
+
+/** A received packet. */
+export interface PacketReport {
+  readonly queue: number;
+  /** All its bytes, in hexadecimal. */
+  readonly hex: string;
+  /** Descriptors that it took. */
+  readonly segments: number;
+  readonly flags: number;
+  readonly rssHash: number;
+  readonly vlanTag: number;
+}
+
+/** What one call of receive() took. */
+export interface ReceiveReport {
+  readonly packets: number;
+  /** Milliseconds that it lasted. */
+  readonly elapsed: number;
+  /** Milliseconds of processor time that the process used meanwhile. */
+  readonly cpu: number;
+  readonly irqs: number;
+}
+
+const [address, options = "{}"] = Deno.args;
+const device = await openDevice({
+  address,
+  ...JSON.parse(options) as DeviceOptions,
+});
+const queues = Array.from(
+  { length: device.rxQueueCount },
+  (_, index) => device.queue(index),
+);
+const batch = new Batch(64);
+const links: LinkState[] = [];
+let echoing = false;
+let echoed: Promise<void> = Promise.resolve();
+let running: Run | undefined;
+
+const pause = () => new Promise<void>((resolve) => setTimeout(resolve, 0));
+
+/** Takes packets of all queues until `count` have come. */
+async function receive(
+  count: number,
+  timeoutMs: number,
+): Promise<PacketReport[]> {
+  const reports: PacketReport[] = [];
+  const end = performance.now() + timeoutMs;
+  while (reports.length < count && performance.now() < end) {
+    for (const [queue, { rx }] of queues.entries()) {
+      rx.receive(batch);
+      for (const handle of batch.handles.subarray(0, batch.length)) {
+        reports.push(describe(queue, handle));
+        Mempool.freeChain(handle);
+      }
+    }
+    await pause();
+  }
+  return reports;
+}
+
+function describe(queue: number, handle: number): PacketReport {
+  const packet = new Packet().at(handle);
+  const { flags, rssHash, vlanTag } = packet;
+  let hex = "";
+  let segments = 0;
+  for (let next = handle; next !== 0; next = packet.nextSegment) {
+    hex += packet.at(next).bytes().toHex();
+    segments++;
+  }
+  return { queue, hex, segments, flags, rssHash, vlanTag };
+}
+
+/** Sends frames from queue `queue`'s pool; one that is longer than an entry goes as a chain. */
+function send(queue: number, frames: readonly string[]): number {
+  const { rx: { pool }, tx } = queues[queue];
+  const sending = new Batch(frames.length);
+  for (const hex of frames) sending.push(write(pool, Uint8Array.fromHex(hex)));
+  return tx.send(sending);
+}
+
+function write(pool: Mempool, bytes: Uint8Array): number {
+  const packet = new Packet();
+  let head = 0;
+  let last = 0;
+  for (let at = 0; at < bytes.length; at += pool.entrySize) {
+    const handle = pool.allocate();
+    packet.at(handle).write(bytes.subarray(at, at + pool.entrySize));
+    if (last !== 0) packet.at(last).nextSegment = handle;
+    head ||= handle;
+    last = handle;
+  }
+  return head;
+}
+
+/** Sends back what comes, its addresses swapped, until it is told to stop. */
+async function echo(): Promise<void> {
+  for (let turn = 0; echoing; turn++) {
+    for (const { rx, tx } of queues) echoBatch(rx, tx);
+    await pause();
+  }
+}
+
+function echoBatch(
+  rx: Device["queue"] extends (i: number) => { rx: infer R } ? R : never,
+  tx: Device["queue"] extends (i: number) => { tx: infer T } ? T : never,
+): void {
+  const received = rx.receive(batch);
+  for (let i = 0; i < received; i++) {
+    swapMacs(rx.pool.u8, rx.pool.offset(batch.handles[i]));
+  }
+  const sent = tx.send(batch);
+  for (let i = sent; i < received; i++) Mempool.freeChain(batch.handles[i]);
+}
+
+/** One call of receive() on queue 0: how long it waits, and what that costs. */
+function receiveOnce(): ReceiveReport {
+  const { rx } = queues[0];
+  const irqs = rx.counters.get("irqs");
+  const cpuBefore = cpuMs();
+  const start = performance.now();
+  const packets = rx.receive(batch);
+  const elapsed = performance.now() - start;
+  for (let i = 0; i < packets; i++) Mempool.freeChain(batch.handles[i]);
+  return {
+    packets,
+    elapsed,
+    cpu: cpuMs() - cpuBefore,
+    irqs: rx.counters.get("irqs") - irqs,
+  };
+}
+
+/** Processor time of this process (proc(5): fields 14 and 15, in units of 10 ms). */
+function cpuMs(): number {
+  const fields = Deno.readTextFileSync("/proc/self/stat").split(") ")[1];
+  const [user, system] = fields.split(" ").slice(11, 13).map(Number);
+  return (user + system) * 10;
+}
+
+const COMMANDS = {
+  receive,
+  send,
+  receiveOnce,
+  startEcho(): void {
+    echoing = true;
+    echoed = echo();
+  },
+  async stopEcho(): Promise<void> {
+    echoing = false;
+    await echoed;
+  },
+  /** Any method of the device. */
+  // deno-lint-ignore no-explicit-any
+  call: (method: keyof Device, ...args: any[]): unknown =>
+    (device[method] as (...args: unknown[]) => unknown)(...args),
+  setRssKey: (bytes: number[]): void =>
+    device.setRssKey(Uint8Array.from(bytes)),
+  stats: (): DeviceStats => device.readStats(),
+  counters: (queue: number) => queues[queue].rx.counters.snapshot(),
+  pool: (queue: number) => {
+    const { inUse, capacity } = queues[queue].rx.pool;
+    return { inUse, capacity };
+  },
+  watchLink(): void {
+    (async () => {
+      for await (const state of device.linkChanges()) links.push(state);
+    })();
+  },
+  links: (): LinkState[] => links,
+  async startWorkers(): Promise<void> {
+    const worker = new URL("./echo_worker.ts", import.meta.url);
+    running = await run(device, { worker });
+  },
+  restartWorker: (queue: number) => running!.restart(queue),
+  async stopWorkers(): Promise<void> {
+    await running!.stop();
+    for (const [index] of queues.entries()) device.resumeQueue(index);
+  },
+  async close(): Promise<void> {
+    await device.close();
+  },
+} as const;
+
+function print(line: unknown): void {
+  console.log(JSON.stringify(line));
+}
+
+async function obey({ id, name, args }: Command): Promise<void> {
+  try {
+    const command = COMMANDS[name] as (...args: unknown[]) => unknown;
+    print({ id, result: await command(...args) ?? null });
+  } catch (error) {
+    const { name, message } = error as Error;
+    print({ id, error: { name, message } });
+  }
+}
+
+print(
+  {
+    driver: device.driver,
+    model: device.model,
+    macAddress: device.macAddress,
+    linkSpeed: device.linkSpeed,
+    queues: device.rxQueueCount,
+    features: device.features,
+  } satisfies CardReport,
+);
+let rest = "";
+for await (
+  const text of Deno.stdin.readable.pipeThrough(new TextDecoderStream())
+) {
+  const lines = (rest + text).split("\n");
+  rest = lines.pop()!;
+  for (const line of lines) await obey(JSON.parse(line));
+}
+await device.close();
