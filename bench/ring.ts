@@ -64,6 +64,7 @@ class RingPair {
   constructor() {
     const description: Omit<QueueDescription, "bus"> = {
       driver: DRIVER,
+      model: "82599",
       index: 0,
       rings: {
         buffer: this.#rings,
