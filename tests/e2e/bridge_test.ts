@@ -1,21 +1,12 @@
 /** Two hosts, as far as the kernel knows, talk through two cards and our bridge between them. */
 
 import { assertEquals, assertMatch } from "@std/assert";
-import { fileURLToPath } from "node:url";
-import { CliProcess, lastJson } from "../support/cli.ts";
+import { CliProcess } from "../support/cli.ts";
 import { Namespace } from "../support/namespace.ts";
 import { requires } from "../support/requirements.ts";
+import { transferTcp } from "../support/tcp.ts";
 
 const MEBIBYTES = 32;
-
-/** A Deno program in a namespace. */
-function program(space: Namespace, file: string, ...args: string[]) {
-  const path = fileURLToPath(new URL(`../fixtures/${file}`, import.meta.url));
-  return space.run(
-    ...[Deno.execPath(), "run", "-q", "--no-config", "--allow-net", path],
-    ...args,
-  );
-}
 
 requires("netns", "tap", "ip", "ping")(
   "bridge carries ping and a bulk TCP transfer between two kernels' stacks",
@@ -34,28 +25,17 @@ requires("netns", "tap", "ip", "ping")(
     const ping = await left.run("ping", "-c", "3", "-i", "0.2", "10.78.0.2");
     assertMatch(ping, /3 packets transmitted, 3 received, 0% packet loss/);
 
-    const receiving = program(right, "tcp_receive.ts");
-    // The server says nothing until its end: the client asks until it is there.
-    const sent = await retry(() =>
-      program(left, "tcp_send.ts", "10.78.0.2", `${MEBIBYTES}`)
+    const { sent, received } = await transferTcp(
+      left,
+      right,
+      "10.78.0.2",
+      MEBIBYTES,
     );
-    const received = await receiving;
-    assertEquals(lastJson(received), lastJson(sent));
-    assertEquals(lastJson<{ bytes: number }>(received).bytes, MEBIBYTES << 20);
+    assertEquals(received, sent);
+    assertEquals(received.bytes, MEBIBYTES << 20);
 
     bridge.signal("SIGINT");
     const { code, stderr } = await bridge.ended();
     assertEquals(code, 0, stderr);
   },
 );
-
-/** Tries until it works: a connection is refused until somebody listens. */
-async function retry<T>(action: () => Promise<T>, tries = 50): Promise<T> {
-  for (;;) {
-    try {
-      return await action();
-    } catch (error) {
-      if (--tries === 0 || !/refused/.test(String(error))) throw error;
-    }
-  }
-}
