@@ -1,11 +1,11 @@
 /**
- * The program of `programs/card.ts` in a guest, from outside.
+ * The program of `programs/open_card.ts` in a guest, from outside.
  *
  * @module
  */
 import { assertEquals } from "@std/assert";
 import { bindDriver, type Guest, type Nic, type Program } from "./lab/mod.ts";
-import type { CardOptions } from "./programs/card.ts";
+import type { CardOptions } from "./programs/open_card.ts";
 import {
   type Description,
   isDescription,
@@ -31,7 +31,7 @@ export class CardProgram {
   ): Promise<CardProgram> {
     await bindDriver(guest, nic.address, "vfio-pci");
     const program = await guest.spawn([
-      ...["deno", "run", "-q", "-P=demo", "tests/guest/programs/card.ts"],
+      ...["deno", "run", "-q", "-P=demo", "tests/guest/programs/open_card.ts"],
       ...[nic.address, JSON.stringify(options)],
     ]);
     await program.prints(/^ready$/m, { timeoutMs: START_TIMEOUT_MS });
