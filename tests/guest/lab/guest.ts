@@ -240,7 +240,7 @@ export class Guest implements AsyncDisposable {
   ): QemuProcess {
     const { scratch, logs } = this.#work;
     const files = {
-      kernel: lab.kernel.image,
+      kernel: lab.image,
       initramfs: `${scratch}/initramfs`,
       console: `${logs}/console.log`,
       agentSocket: this.#agent.path,

@@ -4,15 +4,12 @@
  * @module
  */
 
-import { OLDEST_QEMU, qemuVersion } from "./lab.ts";
-
-/** A part of a guest. */
-export type Part = "qemu" | "kernel" | "busybox";
+import { isNewEnough, type Part } from "./lab.ts";
 
 const PARTS: Record<Part, { packages: string[]; why: string }> = {
   qemu: {
     packages: ["qemu-system-x86"],
-    why: `the machine with its cards; version ${OLDEST_QEMU} or later for igb`,
+    why: "the machine with its cards",
   },
   kernel: {
     packages: ["linux-image-amd64", "kmod"],
@@ -24,21 +21,20 @@ const PARTS: Record<Part, { packages: string[]; why: string }> = {
   },
 };
 
-/** Runs a script as root, with its output on ours. */
-async function asRoot(script: string): Promise<boolean> {
-  const sudo = Deno.uid() === 0 ? [] : ["sudo"];
-  const [command, ...args] = [...sudo, "sh", "-ec", script];
-  const { success } = await new Deno.Command(command, { args, stdin: "null" })
-    .spawn().status;
-  return success;
+/** Runs a shell script and returns what it prints; throws that if it fails. */
+async function shell(script: string, sudo: string[]): Promise<string> {
+  const [command, ...args] = [...sudo, "sh", "-ec", `exec 2>&1\n${script}`];
+  const options = { args, stdin: "null" } as const;
+  const { success, stdout } = await new Deno.Command(command, options).output();
+  const printed = new TextDecoder().decode(stdout);
+  if (success) return printed;
+  throw new Error(`${printed}\n${script.trim()}\nhas failed`);
 }
 
-const APT = "apt-get -qq -o Dpkg::Use-Pty=0";
+const asRoot = (script: string) =>
+  shell(script, Deno.uid() === 0 ? [] : ["sudo"]);
 
-const installScript = (packages: string[], options = "") =>
-  `DEBIAN_FRONTEND=noninteractive ${APT} install -y --no-install-recommends ${options} ${
-    packages.join(" ")
-  }`;
+const APT = "apt-get -q -o Dpkg::Use-Pty=0";
 
 /**
  * Adds the backports suite: the machine's own source of its main suite, with
@@ -71,35 +67,38 @@ echo "no source of $VERSION_CODENAME to copy"
 exit 1
 `;
 
-/** Debian 12 itself has QEMU 7: its backports have a newer one. */
-async function installNewerQemu(): Promise<void> {
-  const suite = `$(. /etc/os-release && echo $VERSION_CODENAME)-backports`;
-  console.log("This QEMU is too old: installing the one in backports");
-  const done = await asRoot(ADD_BACKPORTS) &&
-    await asRoot(`${APT} update`) &&
-    await asRoot(installScript(PARTS.qemu.packages, `-t ${suite}`));
-  if (!done) throw new Error("QEMU could not be installed from backports");
+/** The version of QEMU that would be installed now. */
+async function offeredQemu(): Promise<string | undefined> {
+  const policy = await shell(`apt-cache policy ${PARTS.qemu.packages}`, []);
+  return /Candidate: (?:\d+:)?(\d\S*)/.exec(policy)?.[1];
 }
 
-/** Says what it installs and why, and installs it. */
+/** Debian 12 itself has QEMU 7: its backports have a newer one. */
+async function useBackports(): Promise<string> {
+  console.log("The distribution's QEMU is too old: using its backports");
+  await asRoot(ADD_BACKPORTS);
+  await asRoot(`${APT} update`);
+  return "-t $(. /etc/os-release && echo $VERSION_CODENAME)-backports";
+}
+
+/**
+ * Says what it installs and why, and installs it.
+ *
+ * @throws {Error} When that fails, with what apt-get says.
+ */
 export async function install(parts: readonly Part[]): Promise<void> {
-  if (parts.length === 0) return;
   for (const part of parts) {
     const { packages, why } = PARTS[part];
     console.log(`Installing ${packages.join(", ")}: ${why}`);
   }
-  const packages = parts.flatMap((part) => PARTS[part].packages);
-  const done = await asRoot(`${APT} update`) &&
-    await asRoot(installScript(packages));
-  if (!done) {
-    throw new Error(
-      `The packages could not be installed. On Debian: apt-get install ${
-        packages.join(" ")
+  await asRoot(`${APT} update`);
+  for (const part of parts) {
+    const isOld = part === "qemu" && !isNewEnough(await offeredQemu());
+    const suite = isOld ? await useBackports() : "";
+    await asRoot(
+      `DEBIAN_FRONTEND=noninteractive ${APT} install -y --no-install-recommends ${suite} ${
+        PARTS[part].packages.join(" ")
       }`,
     );
-  }
-  const version = qemuVersion();
-  if (version === undefined || parseInt(version) < OLDEST_QEMU) {
-    await installNewerQemu();
   }
 }

@@ -1,31 +1,48 @@
 /**
  * `deno task lab`: installs what guests are made of, where it is lacking, and
- * finds out which accelerator works.
+ * finds out by trying how guests boot fastest.
  *
  * @module
  */
 
-import { findLab, lacking, loadLab, probeAccelerator, saveLab } from "./lab.ts";
+import {
+  findInstalled,
+  type Installed,
+  type Lab,
+  LAB_FOLDER,
+  loadLab,
+  saveLab,
+} from "./lab.ts";
 import { install } from "./packages.ts";
+import { probeAccelerator, probeImage } from "./probe.ts";
 
-async function main(): Promise<void> {
-  const ready = loadLab();
-  if (ready !== undefined) {
-    console.log(
-      `The lab is prepared: QEMU ${ready.qemuVersion}, Linux ${ready.kernel.version}, ${ready.accelerator}`,
-    );
-    return;
-  }
+async function installed(): Promise<Installed> {
+  const found = findInstalled();
+  if (!Array.isArray(found)) return found;
+  await install(found);
+  const now = findInstalled();
+  if (!Array.isArray(now)) return now;
+  throw new Error(`Still lacking after the installation: ${now.join(", ")}`);
+}
+
+async function prepare(): Promise<Lab> {
   if (Deno.build.arch !== "x86_64") {
     throw new Error("The guest lab needs an x86-64 machine");
   }
-  await install(lacking());
-  const found = findLab("none");
-  console.log("Trying whether a guest boots under KVM (up to 10 s)");
-  const accelerator = await probeAccelerator(found.kernel);
-  saveLab({ ...found, accelerator });
+  const parts = await installed();
+  Deno.mkdirSync(LAB_FOLDER, { recursive: true });
+  console.log("Booting a guest, under KVM if that works");
+  const accelerator = await probeAccelerator(parts.kernel);
+  const image = await probeImage(parts.kernel, accelerator);
+  const lab = { ...parts, accelerator, image };
+  saveLab(lab);
+  return lab;
+}
+
+async function main(): Promise<void> {
+  const { qemuVersion, kernel, accelerator } = loadLab() ?? await prepare();
   console.log(
-    `The lab is ready: QEMU ${found.qemuVersion}, Linux ${found.kernel.version}, ${accelerator}`,
+    `The lab is ready: QEMU ${qemuVersion}, Linux ${kernel.version}, ${accelerator}`,
   );
 }
 
