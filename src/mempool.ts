@@ -184,33 +184,35 @@ export class Mempool {
    */
   static create(options: MempoolOptions, domain?: DmaDomain): Mempool {
     const sizes = checkedSizes(options);
+    const id = takeId();
     const bytes = DmaMemory.allocate({
       label: "ixl-mempool",
       ...options.memory,
       bytes: sizes.entries * sizes.stride,
       reserve: sizes.maxEntries * sizes.stride,
     });
+    let iova = 0n;
     try {
-      const { entries, ...rest } = sizes;
-      const pool = new Mempool({
-        ...rest,
-        id: takeId(),
-        buffer: bytes.buffer,
-        byteOffset: bytes.byteOffset,
-        iova: domain?.attach(bytes) ?? 0n,
-        control: new SharedArrayBuffer(controlBytes(sizes.maxEntries)),
-      }, commitMemory);
-      pool.#memory = { bytes, domain };
-      pool.header[MAPPED] = entries;
-      pool.#parked.fill(AT_HOME);
-      pool.resize(entries);
-      pool.sync();
-      return pool;
+      iova = domain?.attach(bytes) ?? 0n;
     } catch (error) {
-      domain?.detach(bytes);
       bytes.free();
       throw error;
     }
+    const { entries, ...rest } = sizes;
+    const pool = new Mempool({
+      ...rest,
+      id,
+      buffer: bytes.buffer,
+      byteOffset: bytes.byteOffset,
+      iova,
+      control: new SharedArrayBuffer(controlBytes(sizes.maxEntries)),
+    }, commitMemory);
+    pool.#memory = { bytes, domain };
+    pool.header[MAPPED] = entries;
+    pool.#parked.fill(AT_HOME);
+    pool.resize(entries);
+    pool.sync();
+    return pool;
   }
 
   /**

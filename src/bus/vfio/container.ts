@@ -45,6 +45,7 @@ export class VfioContainer {
 
   readonly #fd: number;
   readonly #groups = new Map<string, Group>();
+  readonly #open = new Set<string>();
   #domain: MappedDomain | undefined;
 
   private constructor() {
@@ -70,15 +71,20 @@ export class VfioContainer {
   static open(address: string, group: string): VfioFile {
     const container = VfioContainer.#current ??= new VfioContainer();
     try {
-      return container.#open(address, group);
+      return container.#openDevice(address, group);
     } catch (error) {
       container.#closeIfUnused();
       throw error;
     }
   }
 
-  /** Gives a group back when its last device is closed, and the container with the last group. */
-  release(group: string): void {
+  /** Gives a closed device back, its group with the group's last device, and the container with the last group. */
+  release(address: string, group: string): void {
+    this.#open.delete(address);
+    this.#leave(group);
+  }
+
+  #leave(group: string): void {
     const entry = this.#groups.get(group);
     if (entry === undefined || --entry.users > 0) return;
     closeFd(entry.fd);
@@ -86,13 +92,20 @@ export class VfioContainer {
     this.#closeIfUnused();
   }
 
-  #open(address: string, group: string): VfioFile {
+  #openDevice(address: string, group: string): VfioFile {
+    if (this.#open.has(address)) {
+      throw new IxlError(
+        "device-busy",
+        `${address} is in use by this program already`,
+      );
+    }
     const { fd } = this.#join(group);
     try {
       const device = openGroupDevice(fd, address);
+      this.#open.add(address);
       return { fd: device, container: this, dma: this.#domain! };
     } catch (error) {
-      this.release(group);
+      this.#leave(group);
       throw error;
     }
   }

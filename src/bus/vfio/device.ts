@@ -105,7 +105,7 @@ export class VfioBusDevice implements BusDevice {
       return new VfioBusDevice(card, group, file);
     } catch (error) {
       closeFd(file.fd);
-      file.container.release(group);
+      file.container.release(address, group);
       throw error;
     }
   }
@@ -135,7 +135,7 @@ export class VfioBusDevice implements BusDevice {
       this.#bar.unmap();
       closeFd(this.#file.fd);
       this.removal.close();
-      this.#file.container.release(this.#group);
+      this.#file.container.release(this.address, this.#group);
     }
     return Promise.resolve();
   }
