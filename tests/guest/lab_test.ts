@@ -259,13 +259,16 @@ const test = requires("lab");
 
 test("QEMU does not outlive the test process", async () => {
   const folder = Deno.makeTempDirSync({ prefix: "ixl-orphan-" });
-  const pidFile = `${folder}/pid`;
+  const [scratch, pidFile, log] = ["scratch", "pid", "log"].map((name) =>
+    `${folder}/${name}`
+  );
+  Deno.mkdirSync(scratch);
   const qemu = new URL("lab/qemu.ts", import.meta.url);
   const code = `
     import { QemuProcess } from ${JSON.stringify(qemu.href)};
     new QemuProcess(
       ["-M", "none", "-display", "none", "-pidfile", "${pidFile}"],
-      "${folder}/log",
+      ${JSON.stringify({ log, scratch })},
     );
     setInterval(() => {}, 1000);
   `;
@@ -279,9 +282,10 @@ test("QEMU does not outlive the test process", async () => {
   assert(begun.success);
   owner.kill("SIGKILL");
   await owner.status;
-  const gone = await sh(
-    `while kill -0 $(cat ${pidFile}) 2> /dev/null; do sleep 0.1; done`,
-  );
+  const gone = await sh(`while [ -e ${scratch} ]; do sleep 0.1; done`);
   assert(gone.success);
+  // A process that is killed leaves its file behind.
+  const pid = Deno.readTextFileSync(pidFile).trim();
+  assert(!(await sh(`kill -0 ${pid}`)).success);
   Deno.removeSync(folder, { recursive: true });
 });

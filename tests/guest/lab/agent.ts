@@ -57,12 +57,13 @@ class Program {
     report({ id, ended: { code, signal } });
   }
 
-  async write(text: string): Promise<void> {
-    await this.#input.write(new TextEncoder().encode(text)).catch(() => {});
+  /** Not waited for: a program that does not read must not stop the others. */
+  write(text: string): void {
+    this.#input.write(new TextEncoder().encode(text)).catch(() => {});
   }
 
-  async closeInput(): Promise<void> {
-    await this.#input.close().catch(() => {});
+  closeInput(): void {
+    this.#input.close().catch(() => {});
   }
 
   signal(signal: Deno.Signal): void {
@@ -91,16 +92,16 @@ function start(request: StartRequest): void {
   }
 }
 
-async function obey(request: Request): Promise<void> {
+function obey(request: Request): void {
   if ("start" in request) return start(request);
   // Without a program: it has ended, and the test will hear of that.
   const program = programs.get(request.id);
-  if ("write" in request) await program?.write(request.write);
-  else if ("closeInput" in request) await program?.closeInput();
+  if ("write" in request) program?.write(request.write);
+  else if ("closeInput" in request) program?.closeInput();
   else program?.signal(request.signal);
 }
 
 report({ ready: true });
 for await (const request of readObjects<Request>(Deno.stdin.readable)) {
-  await obey(request);
+  obey(request);
 }

@@ -47,7 +47,7 @@ const CONSOLE_LINES_IN_ERRORS = 40;
 interface Workplace {
   /** Kept: tests/out/guest/NAME. */
   readonly logs: string;
-  /** Removed at the end, and short: a socket's path has up to 107 bytes. */
+  /** QEMU's as long as it runs, and short: a socket's path has up to 107 bytes. */
   readonly scratch: string;
 }
 
@@ -222,9 +222,6 @@ export class Guest implements AsyncDisposable {
     for (const socket of [this.#agent, this.qmp, ...this.#ports]) {
       socket.close();
     }
-    if (existsSync(this.#work.scratch)) {
-      Deno.removeSync(this.#work.scratch, { recursive: true });
-    }
   }
 
   /** Ends it. */
@@ -251,7 +248,7 @@ export class Guest implements AsyncDisposable {
     Deno.writeFileSync(files.initramfs, initramfs(lab.kernel));
     return new QemuProcess(
       machineArguments(machine, lab.accelerator, files, places, nicFiles),
-      `${logs}/qemu.log`,
+      { log: `${logs}/qemu.log`, scratch },
     );
   }
 

@@ -12,7 +12,7 @@ const PARTS: Record<Part, { packages: string[]; why: string }> = {
     why: "the machine with its cards",
   },
   kernel: {
-    packages: ["linux-image-amd64", "kmod"],
+    packages: ["linux-image-amd64", "kmod", "xz-utils"],
     why: "the guest's kernel, with VFIO and the cards' own drivers as modules",
   },
   busybox: {

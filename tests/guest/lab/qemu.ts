@@ -11,11 +11,13 @@ export const QEMU = "qemu-system-x86_64";
 
 /**
  * Runs QEMU with its output in a file, and kills it when standard input ends:
- * that happens when the test process dies, however it does.
+ * that happens when the test process dies, however it does. Removes QEMU's
+ * temporary folder in the end.
  */
 const WATCHDOG = `
 log=$1
-shift
+scratch=$2
+shift 2
 exec 3<&0
 "$@" < /dev/null > "$log" 2>&1 3<&- &
 qemu=$!
@@ -25,6 +27,7 @@ exec 3<&-
 wait $qemu
 code=$?
 kill $watchdog
+rm -rf "$scratch"
 exit $code
 `;
 
@@ -41,11 +44,14 @@ export class QemuProcess {
    * Starts it.
    *
    * @param args What follows the command.
-   * @param log Where its output goes.
+   * @param files Where its output goes, and the folder to remove when it ends.
    */
-  constructor(args: readonly string[], log: string) {
+  constructor(
+    args: readonly string[],
+    { log, scratch }: { log: string; scratch: string },
+  ) {
     const child = new Deno.Command("sh", {
-      args: ["-c", WATCHDOG, "watchdog", log, QEMU, ...args],
+      args: ["-c", WATCHDOG, "watchdog", log, scratch, QEMU, ...args],
       stdin: "piped",
       stdout: "null",
       stderr: "null",
