@@ -164,6 +164,14 @@ export abstract class BaseDevice implements Device {
     return false;
   }
 
+  /**
+   * True when vector 0 is the link's and no queue has one, because all of them poll: a driver that knows how, on a
+   * card with too few vectors for its queues, overrides it.
+   */
+  protected get linkVectorOnly(): boolean {
+    return false;
+  }
+
   get closed(): boolean {
     return this.#closing !== undefined;
   }
@@ -337,12 +345,12 @@ export abstract class BaseDevice implements Device {
 
   #checkVectors(): void {
     const { kind, count } = this.bus.interrupts;
-    if (count > this.config.queues) return;
+    if (count > this.config.queues || this.linkVectorOnly) return;
     if (this.sharedVector && this.config.queues === 1) return;
     throw new NotSupportedError(
       `${this.config.queues} queues need ${
         this.config.queues + 1
-      } interrupt vectors, ${this.address} has ${count} (${kind}): use fewer queues`,
+      } interrupt vectors, ${this.address} has ${count} (${kind}): use fewer queues, or poll (irqTimeoutMs: 0) where the driver can do without`,
     );
   }
 
@@ -351,6 +359,7 @@ export abstract class BaseDevice implements Device {
    * polls would never look, and has no use for interrupts.
    */
   #vectors({ queues, link }: DeviceMemory): number[] {
+    if (this.linkVectorOnly) return [link.fd];
     const fds = queues.map(({ irq }) => irq.fd);
     if (!this.sharedVector) return [...fds, link.fd];
     return this.config.irqTimeoutMs === 0 ? [link.fd] : fds;

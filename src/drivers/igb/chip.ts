@@ -48,8 +48,6 @@ export const CHIP_I350: ChipModel = {
 
 /** Largest frame without its check sequence: 9.5 KiB with it (82576 1.3). */
 export const MAX_FRAME_SIZE = 9724;
-/** Interrupt vectors of either chip. */
-export const MAX_VECTORS = 25;
 
 /** A chip in the hands of the driver. */
 export interface Chip extends GigabitChip {
@@ -57,4 +55,6 @@ export interface Chip extends GigabitChip {
   readonly model: ChipModel;
   /** How it is to be used. */
   readonly config: DeviceConfig;
+  /** Queues with an interrupt of their own: all of them, or none where all poll and vectors are few. */
+  readonly queueVectors: number;
 }

@@ -81,6 +81,7 @@ export class IgbDevice extends BaseDevice {
       registers: new RegisterBlock(bus.registers),
       macSlots: model.macSlots,
       vlanTableWrites: model.vlanTableWrites,
+      queueVectors: this.linkVectorOnly ? 0 : config.queues,
       step: (message) => this.step(message),
     };
     this.#filter = new MacFilter(this.#chip);
@@ -94,6 +95,11 @@ export class IgbDevice extends BaseDevice {
       vlanStrip: true,
       queueInterrupts: true,
     };
+  }
+
+  protected override get linkVectorOnly(): boolean {
+    const { irqTimeoutMs, queues } = this.config;
+    return irqTimeoutMs === 0 && this.bus.interrupts.count <= queues;
   }
 
   protected override checkConfig(): void {

@@ -1,6 +1,9 @@
 /**
  * Interrupts: MSI-X, a vector for each queue pair and the next one for all other causes (82576 section 7.3).
  *
+ * The EEPROM says how many vectors the card shows, ten on many of them. With more queues than that all must poll, and
+ * the only vector in use is the link's.
+ *
  * @module
  */
 import { ConfigError } from "../../errors.ts";
@@ -38,7 +41,7 @@ export function disableInterrupts(chip: Chip): void {
  * which would take the other queues' causes along (7.3.3, 7.3.4).
  */
 export function configureInterrupts(chip: Chip): void {
-  const { registers, config, model } = chip;
+  const { registers, config, model, queueVectors } = chip;
   const { bits } = GPIE;
   chip.step("interrupts: MSI-X, auto-clear and auto-mask (7.3.3)");
   registers.write(
@@ -48,7 +51,7 @@ export function configureInterrupts(chip: Chip): void {
   registers.write(EIAC, queueBits(chip) | linkBit(chip));
   registers.write(EIAM, queueBits(chip) | linkBit(chip));
   registers.fill(IVAR, 0);
-  for (let queue = 0; queue < config.queues; queue++) {
+  for (let queue = 0; queue < queueVectors; queue++) {
     const { index, shift } = rxEntry(model, queue);
     registers.update(
       IVAR,
@@ -62,10 +65,10 @@ export function configureInterrupts(chip: Chip): void {
       queue,
     );
   }
-  registers.write(EITR, EITR.bits.CNT_IGNR, config.queues);
+  registers.write(EITR, EITR.bits.CNT_IGNR, queueVectors);
   registers.write(
     IVAR_MISC,
-    insert(IVAR_MISC.bits.OTHER, config.queues) | IVAR_MISC.bits.OTHER_VALID,
+    insert(IVAR_MISC.bits.OTHER, queueVectors) | IVAR_MISC.bits.OTHER_VALID,
   );
 }
 
@@ -118,10 +121,10 @@ export function interval(microseconds: number): number {
   return insert(EITR.bits.INTERVAL, microseconds);
 }
 
-function queueBits({ config }: Chip): number {
-  return (1 << config.queues) - 1;
+function queueBits({ queueVectors }: Chip): number {
+  return (1 << queueVectors) - 1;
 }
 
-function linkBit({ config }: Chip): number {
-  return 1 << config.queues;
+function linkBit({ queueVectors }: Chip): number {
+  return 1 << queueVectors;
 }

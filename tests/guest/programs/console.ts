@@ -1,7 +1,7 @@
 /**
  * Runs in the guest: opens a card through the public API and does what it is told, one JSON object a line.
  *
- *     card.ts ADDRESS OPTIONS
+ *     console.ts ADDRESS OPTIONS
  *
  * The first line it prints is the card; then each line of standard input is a {@linkcode Command}, and each is
  * answered by a line with its id.
@@ -17,6 +17,7 @@ import {
   Mempool,
   openDevice,
   Packet,
+  type QueuePair,
   type Run,
   run,
 } from "@ixl/deno";
@@ -65,6 +66,9 @@ export interface ReceiveReport {
   readonly cpu: number;
   readonly irqs: number;
 }
+
+/** Below everything that is ever mapped. */
+const UNMAPPED_IOVA = 0x1000;
 
 const [address, options = "{}"] = Deno.args;
 const device = await openDevice({
@@ -139,16 +143,13 @@ function write(pool: Mempool, bytes: Uint8Array): number {
 
 /** Sends back what comes, its addresses swapped, until it is told to stop. */
 async function echo(): Promise<void> {
-  for (let turn = 0; echoing; turn++) {
-    for (const { rx, tx } of queues) echoBatch(rx, tx);
+  while (echoing) {
+    for (const pair of queues) echoBatch(pair);
     await pause();
   }
 }
 
-function echoBatch(
-  rx: Device["queue"] extends (i: number) => { rx: infer R } ? R : never,
-  tx: Device["queue"] extends (i: number) => { tx: infer T } ? T : never,
-): void {
+function echoBatch({ rx, tx }: QueuePair): void {
   const received = rx.receive(batch);
   for (let i = 0; i < received; i++) {
     swapMacs(rx.pool.u8, rx.pool.offset(batch.handles[i]));
@@ -174,6 +175,35 @@ function receiveOnce(): ReceiveReport {
   };
 }
 
+/** Receives on queue 0 for a while, and frees what comes. Returns how many that were. */
+async function drain(milliseconds: number): Promise<number> {
+  const { rx } = queues[0];
+  const end = performance.now() + milliseconds;
+  let packets = 0;
+  while (performance.now() < end) {
+    packets += rx.receive(batch);
+    for (const handle of batch.handles.subarray(0, batch.length)) {
+      Mempool.freeChain(handle);
+    }
+    await pause();
+  }
+  return packets;
+}
+
+/** Sends a packet whose buffer nobody has mapped for the card. */
+function sendUnmapped(): number {
+  const { pool } = queues[0].rx;
+  const mapped = pool.iovaLow;
+  const move = (value: number) =>
+    Object.defineProperty(pool, "iovaLow", { value, configurable: true });
+  move(UNMAPPED_IOVA);
+  try {
+    return send(0, ["ff".repeat(60)]);
+  } finally {
+    move(mapped);
+  }
+}
+
 /** Processor time of this process (proc(5): fields 14 and 15, in units of 10 ms). */
 function cpuMs(): number {
   const fields = Deno.readTextFileSync("/proc/self/stat").split(") ")[1];
@@ -185,6 +215,8 @@ const COMMANDS = {
   receive,
   send,
   receiveOnce,
+  drain,
+  sendUnmapped,
   startEcho(): void {
     echoing = true;
     echoed = echo();
@@ -211,6 +243,7 @@ const COMMANDS = {
     })();
   },
   links: (): LinkState[] => links,
+  linkState: (): LinkState => device.link(),
   async startWorkers(): Promise<void> {
     const worker = new URL("./echo_worker.ts", import.meta.url);
     running = await run(device, { worker });
@@ -257,4 +290,6 @@ for await (
   rest = lines.pop()!;
   for (const line of lines) await obey(JSON.parse(line));
 }
+await COMMANDS.stopEcho();
+await running?.stop();
 await device.close();
