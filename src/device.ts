@@ -98,12 +98,20 @@ export interface DeviceListing {
   readonly kernelDriver: string | undefined;
   /** NUMA node, -1 where there is one only. */
   readonly numaNode: number;
+  /** Number of its IOMMU group: cards of one group are opened together or not at all. */
+  readonly iommuGroup: string | undefined;
+  /** The link as the kernel's driver sees it; undefined while none has the card. */
+  readonly link: string | undefined;
   /** Why it cannot be opened; undefined when it can. */
   readonly obstacle: string | undefined;
 }
 
 function obstacle(card: PciFunction): string | undefined {
-  if (findModel(card.ids) === undefined) return "no driver here knows it";
+  if (findModel(card.ids) === undefined) {
+    return `${card.address} (${
+      formatIds(card.ids)
+    }) is known to no driver here`;
+  }
   return vfioObstacle(card)?.message;
 }
 
@@ -115,6 +123,8 @@ export function listDevices(): DeviceListing[] {
     ids: "",
     kernelDriver: undefined,
     numaNode: -1,
+    iommuGroup: undefined,
+    link: undefined,
     obstacle: undefined,
   }));
   const pci = listPciEthernet().map((card): DeviceListing => ({
@@ -123,6 +133,8 @@ export function listDevices(): DeviceListing[] {
     ids: formatIds(card.ids),
     kernelDriver: card.driver,
     numaNode: card.numaNode,
+    iommuGroup: card.iommuGroup,
+    link: card.link,
     obstacle: obstacle(card),
   }));
   return [...sim, ...pci];

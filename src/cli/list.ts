@@ -11,7 +11,9 @@ const COLUMNS: readonly Column[] = [
   { title: "address" },
   { title: "ids" },
   { title: "NUMA node", align: "right" },
+  { title: "IOMMU group", align: "right" },
   { title: "kernel driver" },
+  { title: "link" },
   { title: "can be opened" },
   { title: "card" },
 ];
@@ -38,7 +40,9 @@ function text(devices: readonly DeviceListing[]): string {
     device.address,
     device.ids || "-",
     device.numaNode < 0 ? "-" : device.numaNode,
+    device.iommuGroup ?? "-",
     device.kernelDriver ?? "-",
+    device.link ?? "-",
     device.obstacle === undefined ? "yes" : "no",
     device.name,
   ]);

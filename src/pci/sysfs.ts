@@ -21,6 +21,8 @@ export interface PciFunction {
   readonly numaNode: number;
   /** Names of its network interfaces while a kernel driver has it. */
   readonly interfaces: readonly string[];
+  /** State of its first interface as the kernel sees it: "up", "down"; undefined while no kernel driver has it. */
+  readonly link: string | undefined;
   /** Number of its IOMMU group; undefined when there is no IOMMU. */
   readonly iommuGroup: string | undefined;
 }
@@ -42,6 +44,7 @@ export function findPciEthernet(address: string): PciFunction | undefined {
 
 function readFunction(address: string): PciFunction {
   const folder = `${DEVICES}/${address}`;
+  const interfaces = listFolder(`${folder}/net`);
   return {
     address,
     ids: {
@@ -53,7 +56,10 @@ function readFunction(address: string): PciFunction {
     },
     driver: linkName(`${folder}/driver`),
     numaNode: numberIn(`${folder}/numa_node`, -1),
-    interfaces: listFolder(`${folder}/net`),
+    interfaces,
+    link: interfaces.length === 0
+      ? undefined
+      : readSmallFile(`${folder}/net/${interfaces[0]}/operstate`)?.trim(),
     iommuGroup: linkName(`${folder}/iommu_group`),
   };
 }

@@ -216,7 +216,10 @@ Deno.test("list --json gives addresses that can be opened", async () => {
 
 Deno.test("list prints a table", async () => {
   const { out } = await ixl("list");
-  assertMatch(out, /^address +ids +NUMA node +kernel driver +can be opened/);
+  assertMatch(
+    out,
+    /^address +ids +NUMA node +IOMMU group +kernel driver +link +can be opened/,
+  );
   assertMatch(out, /^sim:loopback +- +- +- +yes +/m);
 });
 
