@@ -220,7 +220,7 @@ Deno.test("list prints a table", async () => {
     out,
     /^address +ids +NUMA node +IOMMU group +kernel driver +link +can be opened/,
   );
-  assertMatch(out, /^sim:loopback +- +- +- +yes +/m);
+  assertMatch(out, /^sim:loopback +- +- +- +- +- +yes +/m);
 });
 
 Deno.test("formatTable() aligns columns and groups digits", () => {
