@@ -34,6 +34,7 @@ import {
 } from "../intel_gigabit/statistics.ts";
 import { RegisterBlock } from "../register.ts";
 import { type Chip, type ChipModel, maxFrameSize } from "./chip.ts";
+import { readFactoryStation } from "./eeprom.ts";
 import {
   acknowledgeLink,
   configureInterrupts,
@@ -118,6 +119,9 @@ export class E1000Device extends BaseDevice {
   /** The order of 317453 sections 14.3 to 14.5; interrupts come last, in `enableInterrupts()`. */
   protected override async configureChip(): Promise<void> {
     const chip = this.#chip;
+    if (chip.model.generation === "8254x") {
+      writeStation(chip, await readFactoryStation(chip));
+    }
     this.station = readStation(chip);
     disableFlowControl(chip);
     setLinkUp(chip);

@@ -15,6 +15,13 @@ const QUEUES: Layout = { count: 2, stride: 0x100 };
 
 // General control and PCIe
 
+/** EEPROM Read; its fields lie elsewhere on the 82574. */
+export const EERD = register("EERD", 0x0014, "rw", "13.4.4", {
+  START: bit(0),
+  DONE: bit(4),
+  ADDR: field(15, 8),
+  DATA: field(31, 16),
+});
 /** VLAN Ether Type. */
 export const VET = register("VET", 0x0038, "rw", "13.4.11", {
   TYPE: field(15, 0),
