@@ -10,6 +10,7 @@
  *
  * @module
  */
+import process from "node:process";
 import {
   type Device,
   type DeviceOptions,
@@ -42,11 +43,10 @@ interface Card {
   readonly running: Run;
 }
 
-/** Processor time of this process (proc(5), fields 14 and 15, in units of 10 ms). */
+/** Milliseconds of processor time that the program has used so far, in all threads. */
 function cpuMs(): number {
-  const fields = Deno.readTextFileSync("/proc/self/stat").split(") ")[1];
-  const [user, system] = fields.split(" ").slice(11, 13).map(Number);
-  return (user + system) * 10;
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 /** What a line can ask for besides what a device has. */
@@ -65,7 +65,6 @@ const COMMANDS: Record<string, (card: Card, ...args: never[]) => unknown> = {
   moveWorker: ({ running }, queue: number) => running.move(queue),
   /** What workers threw. */
   failures: ({ running }) => running.failures,
-  /** Milliseconds of processor time that the program has used so far. */
   cpuMs,
   /** As the device's, with the key as an array. */
   setRssKey: ({ device }, key: number[]) =>
