@@ -33,6 +33,7 @@ import {
   collectStatistics,
 } from "../intel_gigabit/statistics.ts";
 import { RegisterBlock } from "../register.ts";
+import { RSS_TABLE_SIZE } from "../rss_words.ts";
 import { type Chip, type ChipModel, maxFrameSize } from "./chip.ts";
 import { readFactoryStation } from "./eeprom.ts";
 import {
@@ -45,7 +46,7 @@ import {
 import { configureReceive } from "./receive.ts";
 import { resetChip, stopDma, whileOwningMdio } from "./reset.ts";
 import { Rings } from "./rings.ts";
-import { configureRss, TABLE_SIZE, writeKey, writeTable } from "./rss.ts";
+import { configureRss, writeKey, writeTable } from "./rss.ts";
 import { E1000RxQueue } from "./rx.ts";
 import { configureTransmit } from "./transmit.ts";
 import { E1000TxQueue } from "./tx.ts";
@@ -252,7 +253,7 @@ function featuresOf({ model, sharedVector }: Chip): DeviceFeatures {
   return {
     maxQueues: queues,
     rssQueues: hashes ? queues : 0,
-    retaSize: hashes ? TABLE_SIZE : 0,
+    retaSize: hashes ? RSS_TABLE_SIZE : 0,
     macFilters: model.macSlots - 1,
     maxFrameSize: maxFrameSize(model),
     rxChecksum: true,

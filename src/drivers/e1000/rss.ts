@@ -4,15 +4,11 @@
  *
  * @module
  */
-import { ConfigError } from "../../errors.ts";
 import { insert } from "../register.ts";
+import { evenRssTable, rssKeyWords, rssTableWords } from "../rss_words.ts";
 import type { Chip } from "./chip.ts";
 import { MRQC, MRQE_RSS, RETA, RSSRK } from "./registers.ts";
 
-const KEY_BYTES = 40;
-const ENTRIES_PER_REGISTER = 4;
-/** Entries of the table. */
-export const TABLE_SIZE: number = RETA.count * ENTRIES_PER_REGISTER;
 /** Where an entry has its queue. */
 const QUEUE_SHIFT = 7;
 
@@ -21,10 +17,7 @@ export function configureRss(chip: Chip): void {
   const { rss, queues } = chip.config;
   chip.step(`RSS over ${queues} queues`);
   writeKey(chip, rss.key);
-  writeTable(
-    chip,
-    rss.table ?? Array.from({ length: TABLE_SIZE }, (_, i) => i % queues),
-  );
+  writeTable(chip, rss.table ?? evenRssTable(queues));
   const { bits } = MRQC;
   chip.registers.write(
     MRQC,
@@ -33,41 +26,18 @@ export function configureRss(chip: Chip): void {
   );
 }
 
-/** Writes the 40 bytes as ten little-endian words. Frames in flight are hashed with either key. */
-export function writeKey(chip: Chip, key: Uint8Array): void {
-  if (key.length !== KEY_BYTES) {
-    throw new ConfigError("rss", `the key has ${key.length} bytes, not 40`);
-  }
-  const view = new DataView(key.buffer, key.byteOffset, key.length);
-  for (let word = 0; word < RSSRK.count; word++) {
-    chip.registers.write(RSSRK, view.getUint32(word * 4, true), word);
+/** Changes the key. Frames in flight are hashed with either key. */
+export function writeKey({ registers }: Chip, key: Uint8Array): void {
+  for (const [index, word] of rssKeyWords(key).entries()) {
+    registers.write(RSSRK, word, index);
   }
 }
 
-/** Writes the table, repeated until it is full. */
+/** Changes the table. */
 export function writeTable(chip: Chip, table: readonly number[]): void {
-  checkTable(table, chip.config.queues);
-  for (let word = 0; word < RETA.count; word++) {
-    let value = 0;
-    for (let i = 0; i < ENTRIES_PER_REGISTER; i++) {
-      const queue = table[(word * ENTRIES_PER_REGISTER + i) % table.length];
-      value |= queue << (8 * i + QUEUE_SHIFT);
-    }
-    chip.registers.write(RETA, value, word);
+  const layout = { shift: QUEUE_SHIFT };
+  const words = rssTableWords(table, chip.config.queues, layout);
+  for (const [index, word] of words.entries()) {
+    chip.registers.write(RETA, word, index);
   }
-}
-
-function checkTable(table: readonly number[], queues: number): void {
-  if (table.length === 0 || TABLE_SIZE % table.length !== 0) {
-    throw new ConfigError(
-      "rss",
-      `a table of ${table.length} entries does not divide ${TABLE_SIZE}`,
-    );
-  }
-  const wrong = table.find((q) => !Number.isInteger(q) || q < 0 || q >= queues);
-  if (wrong === undefined) return;
-  throw new ConfigError(
-    "rss",
-    `the table names queue ${wrong}, but there are ${queues} queues`,
-  );
 }

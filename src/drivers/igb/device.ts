@@ -23,6 +23,7 @@ import {
 import { disableFlowControl } from "../intel_gigabit/link.ts";
 import { announceDriver } from "../intel_gigabit/reset.ts";
 import { RegisterBlock } from "../register.ts";
+import { RSS_TABLE_SIZE } from "../rss_words.ts";
 import { type Chip, type ChipModel, MAX_FRAME_SIZE } from "./chip.ts";
 import {
   acknowledgeLink,
@@ -41,7 +42,7 @@ import {
   stopRxRing,
 } from "./receive.ts";
 import { resetChip, stopDma } from "./reset.ts";
-import { configureRss, TABLE_SIZE, writeKey, writeTable } from "./rss.ts";
+import { configureRss, writeKey, writeTable } from "./rss.ts";
 import { IgbRxQueue } from "./rx.ts";
 import { collectStatistics, configureStatistics } from "./statistics.ts";
 import {
@@ -88,7 +89,7 @@ export class IgbDevice extends BaseDevice {
     this.features = {
       maxQueues: model.maxQueues,
       rssQueues: model.maxQueues,
-      retaSize: TABLE_SIZE,
+      retaSize: RSS_TABLE_SIZE,
       macFilters: model.macSlots - 1,
       maxFrameSize: MAX_FRAME_SIZE,
       rxChecksum: true,

@@ -3,15 +3,10 @@
  *
  * @module
  */
-import { ConfigError } from "../../errors.ts";
 import { insert } from "../register.ts";
+import { evenRssTable, rssKeyWords, rssTableWords } from "../rss_words.ts";
 import type { Chip } from "./chip.ts";
 import { MRQC, MRQE_RSS, RETA, RSSRK, VT_CTL } from "./registers.ts";
-
-const KEY_BYTES = 40;
-const ENTRIES_PER_REGISTER = 4;
-/** Entries of the redirection table. */
-export const TABLE_SIZE = 128;
 
 /** Key, table and what is hashed. */
 export function configureRss(chip: Chip): void {
@@ -20,10 +15,7 @@ export function configureRss(chip: Chip): void {
   chip.step(`RSS over ${queues} queues (7.1.1.7)`);
   registers.write(VT_CTL, 0);
   writeKey(chip, rss.key);
-  writeTable(
-    chip,
-    rss.table ?? Array.from({ length: TABLE_SIZE }, (_, i) => i % queues),
-  );
+  writeTable(chip, rss.table ?? evenRssTable(queues));
   const { bits } = MRQC;
   const ports = bits.TCP_IPV4 | bits.TCP_IPV6 | bits.TCP_IPV6_EX |
     bits.UDP_IPV4 | bits.UDP_IPV6;
@@ -34,41 +26,17 @@ export function configureRss(chip: Chip): void {
   );
 }
 
-/** Writes the 40 bytes as ten little-endian words (8.10.21). Frames in flight are hashed with either key. */
-export function writeKey(chip: Chip, key: Uint8Array): void {
-  if (key.length !== KEY_BYTES) {
-    throw new ConfigError("rss", `the key has ${key.length} bytes, not 40`);
-  }
-  const view = new DataView(key.buffer, key.byteOffset, key.length);
-  for (let word = 0; word < RSSRK.count; word++) {
-    chip.registers.write(RSSRK, view.getUint32(word * 4, true), word);
+/** Changes the key (8.10.21). Frames in flight are hashed with either key. */
+export function writeKey({ registers }: Chip, key: Uint8Array): void {
+  for (const [index, word] of rssKeyWords(key).entries()) {
+    registers.write(RSSRK, word, index);
   }
 }
 
-/** Writes the table, repeated until it is full (8.10.22). */
+/** Changes the table (8.10.22). */
 export function writeTable(chip: Chip, table: readonly number[]): void {
-  checkTable(table, chip.config.queues);
-  for (let word = 0; word < RETA.count; word++) {
-    let value = 0;
-    for (let i = 0; i < ENTRIES_PER_REGISTER; i++) {
-      const entry = table[(word * ENTRIES_PER_REGISTER + i) % table.length];
-      value |= entry << (8 * i);
-    }
-    chip.registers.write(RETA, value, word);
+  const words = rssTableWords(table, chip.config.queues);
+  for (const [index, word] of words.entries()) {
+    chip.registers.write(RETA, word, index);
   }
-}
-
-function checkTable(table: readonly number[], queues: number): void {
-  if (table.length === 0 || TABLE_SIZE % table.length !== 0) {
-    throw new ConfigError(
-      "rss",
-      `a table of ${table.length} entries does not divide ${TABLE_SIZE}`,
-    );
-  }
-  const wrong = table.find((q) => !Number.isInteger(q) || q < 0 || q >= queues);
-  if (wrong === undefined) return;
-  throw new ConfigError(
-    "rss",
-    `the table names queue ${wrong}, but there are ${queues} queues`,
-  );
 }
