@@ -85,12 +85,15 @@ export function maskQueue(chip: Chip, queue: number): void {
   );
 }
 
-/** Clears the link's cause, leaves all others, and lets the next one through. */
+/** Clears the link's cause, and lets the next one through. */
 export function acknowledgeLink(chip: Chip): void {
+  const { registers } = chip;
   const causes = linkCauses(chip);
-  // By offset: ICR is declared as what reading clears, and writing a one clears that bit alone.
-  chip.registers.registers.write32(ICR.offset, causes);
-  chip.registers.write(IMS, causes);
+  // Reading takes the queues' causes along, which only matters where they have vectors of their own; there, a one
+  // that is written clears that bit alone (82574, chapter 10).
+  if (chip.sharedVector) registers.read(ICR);
+  else registers.registers.write32(ICR.offset, causes);
+  registers.write(IMS, causes);
 }
 
 function linkCauses(chip: Chip): number {

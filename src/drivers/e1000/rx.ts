@@ -20,6 +20,7 @@ export class E1000RxQueue extends AdvancedRxQueue {
   readonly #bus: QueueBus;
   /** Where to tell of the link, when the queue shares its interrupt with it. */
   readonly #link: IrqLine | undefined;
+  readonly #polls: boolean;
 
   /**
    * @param queue Which queue, and its memory.
@@ -35,14 +36,16 @@ export class E1000RxQueue extends AdvancedRxQueue {
       bufferBytes: rxBufferBytes(queue.pool.entrySize),
     });
     this.#bus = bus;
+    this.#polls = queue.config.irqTimeoutMs === 0;
     this.#link = queue.linkFd === undefined
       ? undefined
       : new IrqLine(queue.linkFd);
   }
 
+  /** A shared vector is the link's alone while this queue polls: nobody would take the queue's cause down. */
   protected override unmaskIrq(): void {
     if (this.#link === undefined) super.unmaskIrq();
-    else this.#unmaskShared(this.#link);
+    else if (!this.#polls) this.#unmaskShared(this.#link);
   }
 
   /**
