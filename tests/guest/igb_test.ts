@@ -5,6 +5,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { PacketFlag } from "../../mod.ts";
 import type { DeviceStats, LinkState } from "../../mod.ts";
 import { DEFAULT_RSS_KEY } from "../../src/config.ts";
+import { ipv4Frame } from "../support/ip_frames.ts";
 import { Card } from "./console.ts";
 import {
   type Flow,
@@ -299,6 +300,32 @@ scenario("takes VLAN tags out, or leaves them", async (guest) => {
   }
 });
 
+scenario("says which checksums are right and which wrong", async (guest) => {
+  const [nic] = guest.nics;
+  const card = await Card.open(guest, nic, POLLING);
+  const { IpChecksumGood, IpChecksumBad, L4ChecksumGood, L4ChecksumBad } =
+    PacketFlag;
+  for (const protocol of ["tcp", "udp"] as const) {
+    const frames = [
+      ipv4Frame({ protocol }),
+      ipv4Frame({ protocol, spoil: "ip" }),
+      ipv4Frame({ protocol, spoil: "l4" }),
+      numbered(1, nic.mac),
+    ];
+    await nic.port.send(...frames);
+    const verdicts = (await card.receive(frames.length)).map(({ flags }) =>
+      flags & ~PacketFlag.RssHash
+    );
+    assertEquals(verdicts, [
+      IpChecksumGood | L4ChecksumGood,
+      IpChecksumBad | L4ChecksumGood,
+      IpChecksumGood | L4ChecksumBad,
+      0,
+    ]);
+  }
+  await card.close();
+});
+
 scenario("waits for packets as the mode says", async (guest) => {
   const [nic] = guest.nics;
   const frame = numbered(1, nic.mac);
@@ -328,6 +355,46 @@ scenario("waits for packets as the mode says", async (guest) => {
     assert(woken.elapsed >= WAIT_MS / 2, `${woken.elapsed} ms`);
     await card.close();
   }
+});
+
+scenario("lets the caller wait on a queue's interrupt", async (guest) => {
+  const [nic] = guest.nics;
+  const card = await Card.open(guest, nic, {
+    irqTimeoutMs: -1,
+    // QEMU's model raises a vector of its own when the interval is over.
+    interruptIntervalUs: 0,
+  });
+  const fired = () => card.call<boolean>("checkRxIrq", 0);
+  assertEquals(await fired(), false);
+  for (const number of [1, 2]) {
+    await nic.port.send(numbered(number, nic.mac));
+    await untilTrue("an interrupt", fired);
+    // It is masked now: another frame raises nothing until it is acknowledged.
+    await nic.port.send(numbered(10 + number, nic.mac));
+    assertEquals((await card.receive(2)).length, 2);
+    assertEquals(await fired(), false);
+    await card.call("ackRxIrq", 0);
+    await untilTrue("the interrupt that was kept back", fired);
+    await card.call("ackRxIrq", 0);
+  }
+  await card.close();
+});
+
+scenario("changes the size of a pool in use", async (guest) => {
+  const [nic] = guest.nics;
+  const card = await Card.open(guest, nic, POLLING);
+  await card.ask("startEcho");
+  const capacity = async () =>
+    (await card.ask<{ capacity: number }>("pool", 0)).capacity;
+  const before = await capacity();
+  const frames = Array.from({ length: 50 }, (_, i) => numbered(i, nic.mac));
+  await card.call("extendRxMempool", 0, 256);
+  assertEquals(await capacity(), before + 256);
+  await echoes(nic, frames);
+  await card.call("shrinkRxMempool", 0, 256);
+  assertEquals(await capacity(), before);
+  await echoes(nic, frames);
+  await card.close();
 });
 
 interface Counters {
@@ -390,10 +457,20 @@ scenario("tells of the link and works after it was down", async (guest) => {
   await card.close();
 });
 
-async function untilLink(card: Card, changes: number): Promise<void> {
+function untilLink(card: Card, changes: number): Promise<void> {
+  return untilTrue(
+    `change ${changes} of the link`,
+    async () => (await card.ask<LinkState[]>("links")).length >= changes,
+  );
+}
+
+async function untilTrue(
+  what: string,
+  holds: () => Promise<boolean>,
+): Promise<void> {
   const end = performance.now() + 20_000;
-  while ((await card.ask<LinkState[]>("links")).length < changes) {
-    if (performance.now() > end) throw new Error(`no change ${changes}`);
+  while (!await holds()) {
+    if (performance.now() > end) throw new Error(`${what} did not come`);
   }
 }
 
