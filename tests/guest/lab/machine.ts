@@ -4,6 +4,8 @@
  * @module
  */
 
+import { AGENT_PORT } from "./protocol.ts";
+
 /** QEMU's network cards that there is, or will be, a driver for. */
 export type NicModel =
   | "e1000"
@@ -162,6 +164,13 @@ function rootPorts(nics: readonly NicPlace[]): string[] {
   }).flat();
 }
 
+/**
+ * Seen with TCG on a busy host: a check of the timer at boot that panics when
+ * it ticks late, and a processor that slept on because its one-shot timer was
+ * lost. A periodic tick comes again.
+ */
+const BUSY_HOST_ARGUMENTS = ["no_timer_check", "nohz=off", "highres=off"];
+
 function kernelCommandLine(
   machine: MachineDescription,
   files: GuestFiles,
@@ -171,6 +180,7 @@ function kernelCommandLine(
     "console=ttyS0 panic=-1",
     // The recipe for one IOMMU group per card, with everything translated.
     "intel_iommu=on iommu=nopt",
+    ...BUSY_HOST_ARGUMENTS,
     `hugepages=${machine.hugepages ?? 0}`,
     ...machine.kernelArguments ?? [],
     // Words that the kernel does not know become environment of the first program.
@@ -210,7 +220,7 @@ export function machineArguments(
     `virtio-9p-pci,fsdev=root,mount_tag=root,addr=${hex(SLOTS.root, 2)}`,
     ...["-device", `virtio-serial-pci,addr=${hex(SLOTS.agent, 2)}`],
     ...["-chardev", `socket,id=agent,server=off,path=${files.agentSocket}`],
-    ...["-device", "virtserialport,chardev=agent,name=ixl.agent"],
+    ...["-device", `virtserialport,chardev=agent,name=${AGENT_PORT}`],
     ...["-chardev", `socket,id=qmp,server=off,path=${files.qmpSocket}`],
     ...["-mon", "chardev=qmp,mode=control"],
     ...rootPorts(nics),

@@ -5,7 +5,7 @@
  * @module
  */
 
-/** The port's name in the guest. */
+/** The port's name in the guest, also in start.sh. */
 export const AGENT_PORT = "ixl.agent";
 
 /** How a program is started in the guest. */
