@@ -57,7 +57,7 @@ export const GCR2 = register("GCR2", 0x5b64, "rw", "10.2.3", {
   COMPLETION_FIX: bit(0),
 });
 /** Packet Buffer Allocation: KiB for receiving, the rest is for sending. */
-export const PBA = register("PBA", 0x1000, "rw", "13.4.13", {
+export const PBA = register("PBA", 0x1000, "rw", "13.4.16", {
   RXA: field(15, 0),
 });
 
@@ -104,7 +104,7 @@ export const RDT = register("RDT", 0x2818, "rw", "13.4.29", {}, QUEUES);
 /** Receive Interrupt Delay Timer; 0 for none. */
 export const RDTR = register("RDTR", 0x2820, "rw", "13.4.30");
 /** Receive Descriptor Control. */
-export const RXDCTL = register("RXDCTL", 0x2828, "rw", "13.4.31", {
+export const RXDCTL = register("RXDCTL", 0x2828, "rw", "13.4.46", {
   PTHRESH: field(5, 0),
   HTHRESH: field(13, 8),
   WTHRESH: field(21, 16),
@@ -112,9 +112,9 @@ export const RXDCTL = register("RXDCTL", 0x2828, "rw", "13.4.31", {
   GRAN: bit(24),
 }, QUEUES);
 /** Receive Interrupt Absolute Delay Timer; 0 for none. */
-export const RADV = register("RADV", 0x282c, "rw", "13.4.32");
+export const RADV = register("RADV", 0x282c, "rw", "13.4.31");
 /** Receive Checksum Control. */
-export const RXCSUM = register("RXCSUM", 0x5000, "rw", "13.4.36", {
+export const RXCSUM = register("RXCSUM", 0x5000, "rw", "13.4.47", {
   PCSS: field(7, 0),
   /** Checks IPv4 header checksums. */
   IPOFLD: bit(8),
@@ -174,17 +174,17 @@ export const TIPG = register("TIPG", 0x0410, "rw", "13.4.34", {
   IPGR2: field(29, 20),
 });
 /** Transmit Descriptor Base Address Low. */
-export const TDBAL = register("TDBAL", 0x3800, "rw", "13.4.37", {}, QUEUES);
+export const TDBAL = register("TDBAL", 0x3800, "rw", "13.4.36", {}, QUEUES);
 /** Transmit Descriptor Base Address High. */
-export const TDBAH = register("TDBAH", 0x3804, "rw", "13.4.38", {}, QUEUES);
+export const TDBAH = register("TDBAH", 0x3804, "rw", "13.4.37", {}, QUEUES);
 /** Transmit Descriptor Length, in bytes. */
-export const TDLEN = register("TDLEN", 0x3808, "rw", "13.4.39", {}, QUEUES);
+export const TDLEN = register("TDLEN", 0x3808, "rw", "13.4.38", {}, QUEUES);
 /** Transmit Descriptor Head. */
-export const TDH = register("TDH", 0x3810, "rw", "13.4.40", {}, QUEUES);
+export const TDH = register("TDH", 0x3810, "rw", "13.4.39", {}, QUEUES);
 /** Transmit Descriptor Tail. */
-export const TDT = register("TDT", 0x3818, "rw", "13.4.41", {}, QUEUES);
-/** Transmit Interrupt Delay; not used, as no descriptor asks for it. */
-export const TIDV = register("TIDV", 0x3820, "rw", "13.4.42");
+export const TDT = register("TDT", 0x3818, "rw", "13.4.40", {}, QUEUES);
+/** Transmit Interrupt Delay, in units of 1.024 µs; no descriptor asks for it, but 0 is not allowed. */
+export const TIDV = register("TIDV", 0x3820, "rw", "13.4.41");
 /** Transmit Descriptor Control. */
 export const TXDCTL = register("TXDCTL", 0x3828, "rw", "13.4.43", {
   PTHRESH: field(5, 0),

@@ -142,7 +142,7 @@ function forgetRings({ registers, model }: Chip): void {
   }
 }
 
-/** How much of the packet buffer is for receiving; the rest is for sending (317453 section 13.4.13). */
+/** How much of the packet buffer is for receiving; the rest is for sending (317453 section 13.4.16). */
 function divideBuffer({ registers, model, config }: Chip): void {
   const large = config.maxFrameSize > LARGE_FRAME;
   const { standard, jumbo } = model.rxBufferKiB;

@@ -27,7 +27,7 @@ import { QUIET_WAIT_MS } from "./reset.ts";
 const COLLISION_THRESHOLD = 15;
 /** Bytes: 64 in full duplex and at 10 and 100 Mbit/s (317453 section 13.4.33). */
 const COLLISION_DISTANCE = 64;
-/** The gaps of IEEE 802.3 for copper (317453 section 13.4.34). */
+/** The gaps for copper, as Linux and DPDK have them (317453 section 13.4.34). */
 const PACKET_GAP = { back: 8, first: 8, second: 6 } as const;
 /** Descriptors that the chip holds before it fetches more. */
 const PREFETCH_THRESHOLD = 31;
@@ -35,6 +35,8 @@ const PREFETCH_THRESHOLD = 31;
 const HOST_THRESHOLD = 1;
 /** Each report is written at once. */
 const WRITE_BACK_THRESHOLD = 1;
+/** The least that TIDV may be (317453 section 13.4.41). */
+const SHORTEST_DELAY = 1;
 /** How long a queue may send what it was given before it is turned off. */
 const DRAIN_TIMEOUT_MS = 50;
 
@@ -48,7 +50,7 @@ export function configureTransmit(chip: Chip): void {
       insert(TIPG.bits.IPGR1, PACKET_GAP.first) |
       insert(TIPG.bits.IPGR2, PACKET_GAP.second),
   );
-  registers.write(TIDV, 0);
+  registers.write(TIDV, SHORTEST_DELAY);
   const { bits } = TCTL;
   registers.write(
     TCTL,
