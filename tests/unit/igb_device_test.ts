@@ -298,23 +298,32 @@ Deno.test("statistics subtract check sequences and what queues dropped", async (
   });
 });
 
-Deno.test("SerDes is negotiated by the PCS, and says there whether it is up", async () => {
-  const SERDES = 3 << 22;
-  const bus = new GigabitBus({ device: 0x10e7 });
-  const { write32, read32 } = bus.registers;
-  bus.registers = {
-    write32,
-    // The EEPROM says SerDes after each reset.
-    read32: (offset: number) =>
-      read32(offset) | (offset === R.CTRL_EXT ? SERDES : 0) |
-      (offset === R.PCS_LSTS ? 5 : 0),
-  };
-  const device = await openDriver(bus, completeConfig({ hugepages: "never" }));
-  assertEquals(device.link(), { up: true, speed: 1000 });
-  // FSV 1000, FDV, AN_ENABLE, AN_RESTART.
-  assertEquals(bus.words.get(R.PCS_LCTL), 0x3000c);
-  assertEquals(bus.phy.size, 0, "the PHY is left alone");
-  await device.close();
+Deno.test("SerDes and SGMII are negotiated by the PCS, which says whether they are up", async () => {
+  // FSV 1000, FDV, AN_ENABLE, AN_RESTART, AN_TIMEOUT_EN; over SGMII the PHY outside decides.
+  const modes = [
+    { device: 0x10e7, mode: 3, control: 0x7000c, forced: true },
+    { device: 0x1524, mode: 2, control: 0x30000, forced: false },
+  ];
+  for (const { device, mode, control, forced } of modes) {
+    const bus = new GigabitBus({ device });
+    const { write32, read32 } = bus.registers;
+    bus.registers = {
+      write32,
+      // The EEPROM says so after each reset.
+      read32: (offset: number) =>
+        read32(offset) | (offset === R.CTRL_EXT ? mode << 22 : 0) |
+        (offset === R.PCS_LSTS ? 5 : 0),
+    };
+    const card = await openDriver(
+      bus,
+      completeConfig({ hugepages: "never" }),
+    );
+    assertEquals(card.link(), { up: true, speed: 1000 });
+    assertEquals(bus.words.get(R.PCS_LCTL), control);
+    assertEquals((bus.words.get(R.CTRL)! & 1 << 11) !== 0, forced);
+    assertEquals(bus.phy.size, 0, "the PHY is left alone");
+    await card.close();
+  }
 });
 
 Deno.test("a lock that a dead driver left is taken over", async () => {

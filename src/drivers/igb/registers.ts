@@ -40,6 +40,7 @@ export const PCS_LCTL = register("PCS_LCTL", 0x04208, "rw", "8.17.2", {
   FORCE_LINK: bit(5),
   AN_ENABLE: bit(16),
   AN_RESTART: bit(17),
+  AN_TIMEOUT_EN: bit(18),
 });
 /** PCS_LCTL.FSV: 1000 Mbit/s. */
 export const PCS_1000 = 2;

@@ -29,6 +29,8 @@ export const CTRL = register("CTRL", 0x0000, "rw", "13.4.1", {
   SPEED: field(9, 8),
   FRCSPD: bit(11),
   FRCDPX: bit(12),
+  /** Software-defined pins 0 and 1. */
+  SWDPINS: field(19, 18),
   /** Software reset; clears itself. */
   RST: bit(26),
   RFCE: bit(27),
@@ -56,6 +58,8 @@ export const EECD = register("EECD", 0x0010, "rw", "8.4.1", {
 });
 /** Extended Device Control. */
 export const CTRL_EXT = register("CTRL_EXT", 0x0018, "rw", "8.2.3", {
+  /** Software-defined pin 3: low for a laser that is on; SerDes cards only. */
+  SDP3_DATA: bit(7),
   /** No "no snoop" requests, which bypass the processor's caches; PCIe parts. */
   NS_DIS: bit(16),
   /** 0 for a copper PHY inside; not on the 8254x. */
