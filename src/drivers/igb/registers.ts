@@ -80,8 +80,6 @@ export const GPIE = register("GPIE", 0x01514, "rw", "8.8.15", {
   EIAME: bit(30),
   PBA_SUPPORT: bit(31),
 });
-/** Extended Interrupt Cause Set. */
-export const EICS = register("EICS", 0x01520, "w1s", "8.8.2");
 /** Extended Interrupt Mask Set; zeros leave the mask as it is. */
 export const EIMS = register("EIMS", 0x01524, "w1s", "8.8.3");
 /** Extended Interrupt Mask Clear. */

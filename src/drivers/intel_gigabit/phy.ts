@@ -28,7 +28,7 @@ export const Phy = {
 } as const;
 
 /** Bits of the control register. */
-export const PhyControl = {
+const PhyControl = {
   /** Negotiate now. */
   RESTART: 1 << 9,
   /** Nothing works while it is set. */

@@ -188,18 +188,10 @@ export const MPC = register("MPC", 0x4010, "rc", "13.7.5");
 export const RLEC = register("RLEC", 0x4040, "rc", "13.7.17");
 /** Good Packets Received. */
 export const GPRC = register("GPRC", 0x4074, "rc", "13.7.28");
-/** Good Packets Transmitted. */
-export const GPTC = register("GPTC", 0x4080, "rc", "13.7.31");
 /** Good Octets Received, low half, from the destination address through the check sequence. */
 export const GORCL = register("GORCL", 0x4088, "rc", "13.7.32");
 /** Good Octets Received, high half. */
 export const GORCH = register("GORCH", 0x408c, "rc", "13.7.32");
-/** Good Octets Transmitted, low half. */
-export const GOTCL = register("GOTCL", 0x4090, "rc", "13.7.33");
-/** Good Octets Transmitted, high half. */
-export const GOTCH = register("GOTCH", 0x4094, "rc", "13.7.33");
-/** Receive No Buffers: frames that waited in the packet buffer for a descriptor. */
-export const RNBC = register("RNBC", 0x40a0, "rc", "13.7.34");
 /** Receive Undersize. */
 export const RUC = register("RUC", 0x40a4, "rc", "13.7.35");
 /** Receive Fragment. */
