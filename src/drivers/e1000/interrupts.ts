@@ -73,6 +73,7 @@ function routeVectors({ registers, config }: Chip): void {
 
 /** Lets the link's interrupt through, and those of queues that may sleep. */
 export function enableInterrupts(chip: Chip): void {
+  clearLink(chip);
   const polls = chip.config.irqTimeoutMs === 0;
   chip.registers.write(IMS, linkCauses(chip) | (polls ? 0 : queueCauses(chip)));
 }
@@ -87,13 +88,18 @@ export function maskQueue(chip: Chip, queue: number): void {
 
 /** Clears the link's cause, and lets the next one through. */
 export function acknowledgeLink(chip: Chip): void {
+  clearLink(chip);
+  chip.registers.write(IMS, linkCauses(chip));
+}
+
+/**
+ * Reading takes the queues' causes along, which only matters where they have vectors of their own; there, a one that
+ * is written clears that bit alone (82574, chapter 10).
+ */
+function clearLink(chip: Chip): void {
   const { registers } = chip;
-  const causes = linkCauses(chip);
-  // Reading takes the queues' causes along, which only matters where they have vectors of their own; there, a one
-  // that is written clears that bit alone (82574, chapter 10).
   if (chip.sharedVector) registers.read(ICR);
-  else registers.registers.write32(ICR.offset, causes);
-  registers.write(IMS, causes);
+  else registers.registers.write32(ICR.offset, linkCauses(chip));
 }
 
 function linkCauses(chip: Chip): number {
