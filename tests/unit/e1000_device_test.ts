@@ -50,14 +50,18 @@ interface BusOptions {
   readonly device: number;
   /** Registers that never say that they are done. */
   readonly stuck?: readonly number[];
+  /** An 82574 with flash memory. */
+  readonly flash?: boolean;
 }
 
 /** The registers of one of these chips: its EEPROM is there, and INTx on PCI. */
 class E1000Bus extends GigabitBus {
   override readonly interrupts: InterruptVectors;
+  readonly #eecd: number;
 
-  constructor({ device, stuck = [] }: BusOptions) {
+  constructor({ device, stuck = [], flash = false }: BusOptions) {
     super({ device, vectors: 5 });
+    this.#eecd = 1 << 9 | (flash ? 3 << 15 : 0);
     this.interrupts = {
       kind: device === ID_82574L ? "msix" : "intx",
       count: device === ID_82574L ? 5 : 1,
@@ -73,7 +77,7 @@ class E1000Bus extends GigabitBus {
   }
 
   #read(offset: number, read32: (offset: number) => number): number {
-    if (offset === R.EECD) return 1 << 9;
+    if (offset === R.EECD) return this.#eecd;
     if (offset !== R.EERD) return read32(offset);
     // The address 02:00:00:00:00:0N, N the number of the word.
     const word = read32(offset) >>> 8 & 0xff;
@@ -132,6 +136,15 @@ Deno.test("an 82574L has two queues, RSS and a vector for each", async () => {
     assertEquals(word(R.RETA), 0x8000_8000);
     assertEquals(word(R.RSSRK), 0xda56_5a6d);
   });
+});
+
+Deno.test("an 82574L with flash memory reads it again after the reset", async () => {
+  for (const flash of [false, true]) {
+    await withE1000({ device: ID_82574L, flash }, {}, ({ bus }) => {
+      const asked = bus.written(R.CTRL_EXT).some((word) => word & 1 << 13);
+      assertEquals(asked, flash);
+    });
+  }
 });
 
 Deno.test("an 82540EM has one queue and one interrupt, and nothing of the 82574 is touched", async () => {

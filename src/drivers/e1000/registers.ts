@@ -26,8 +26,12 @@ export const EERD = register("EERD", 0x0014, "rw", "13.4.4", {
 export const VET = register("VET", 0x0038, "rw", "13.4.11", {
   TYPE: field(15, 0),
 });
+/** Bits of EECD that are all set on an 82574 with flash memory instead of an EEPROM (Linux and DPDK). */
+export const EECD_FLASH_82574: number = field(16, 15);
 /** Bits of CTRL_EXT that only the 82574 has (10.2.2). */
 export const CtrlExt82574 = {
+  /** Reads the EEPROM again; clears itself. */
+  EE_RST: bit(13),
   /** Must be set, and the next one clear (Linux and DPDK, errata of the 82573 and 82574). */
   SET_ALWAYS: bit(22),
   CLEAR_ALWAYS: bit(23),

@@ -4,7 +4,13 @@
  * @module
  */
 import { DeviceTimeoutError } from "../../errors.ts";
-import { CTRL, CTRL_EXT, MANC, RCTL } from "../intel_gigabit/registers.ts";
+import {
+  CTRL,
+  CTRL_EXT,
+  EECD,
+  MANC,
+  RCTL,
+} from "../intel_gigabit/registers.ts";
 import {
   announceDriver,
   disableClassicInterrupts,
@@ -18,6 +24,7 @@ import { type Chip, MAX_QUEUES } from "./chip.ts";
 import {
   CTRL_CLEAR_ALWAYS_82574,
   CtrlExt82574,
+  EECD_FLASH_82574,
   EXTCNF_CTRL,
   GCR,
   GCR2,
@@ -85,6 +92,7 @@ async function reset82574(chip: Chip): Promise<void> {
     set: false,
     timeoutMs: EEPROM_TIMEOUT_MS,
   });
+  readFlashAgain(chip);
   if (!await waitForEeprom(chip)) {
     throw new DeviceTimeoutError(
       "EECD.AUTO_RD becoming 1: the EEPROM",
@@ -94,6 +102,12 @@ async function reset82574(chip: Chip): Promise<void> {
   await delay(PHY_WAIT_82574_MS);
   applyErrata82574(chip);
   announceDriver(chip, true);
+}
+
+/** A reset does not make the chip read its defaults from flash memory (Linux and DPDK). */
+function readFlashAgain({ registers }: Chip): void {
+  const flash = (registers.read(EECD) & EECD_FLASH_82574) === EECD_FLASH_82574;
+  if (flash) registers.set(CTRL_EXT, CtrlExt82574.EE_RST);
 }
 
 /** Bits that the datasheet calls reserved and that Linux and DPDK set by the errata. */
