@@ -62,3 +62,23 @@ export async function waitForBits(
     timeoutMs,
   );
 }
+
+/** How long a queue may take to follow its ENABLE bit. */
+const ENABLE_TIMEOUT_MS = 100;
+
+/** Waits for ENABLE of RXDCTL or TXDCTL to follow what was written. */
+export function waitForEnable(
+  registers: RegisterBlock,
+  register: Register<{ readonly ENABLE: number }>,
+  index: number,
+  set: boolean,
+): Promise<void> {
+  return waitForBits(registers, {
+    register,
+    index,
+    mask: register.bits.ENABLE,
+    bit: "ENABLE",
+    set,
+    timeoutMs: ENABLE_TIMEOUT_MS,
+  });
+}

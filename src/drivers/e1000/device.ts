@@ -10,10 +10,11 @@ import { ConfigError, NotSupportedError } from "../../errors.ts";
 import type { DeviceStats } from "../../stats.ts";
 import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
 import { BaseDevice, type LocalPair } from "../base_device.ts";
+import { MacFilter } from "../mac_filter.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
 import {
   configureFilters,
-  MacFilter,
+  macSlots,
   readStation,
   writeReceiveMode,
   writeStation,
@@ -85,7 +86,7 @@ export class E1000Device extends BaseDevice {
       step: (message) => this.step(message),
     };
     this.#rings = new Rings(this.#chip);
-    this.#filter = new MacFilter(this.#chip);
+    this.#filter = new MacFilter(macSlots(this.#chip));
     this.features = featuresOf(this.#chip);
   }
 

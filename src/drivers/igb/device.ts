@@ -12,10 +12,11 @@ import type { DeviceStats } from "../../stats.ts";
 import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
 import { rxBufferKiB } from "../advanced/rx.ts";
 import { BaseDevice, type LocalPair } from "../base_device.ts";
+import { MacFilter } from "../mac_filter.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
 import {
   configureFilters,
-  MacFilter,
+  macSlots,
   readStation,
   writeReceiveMode,
   writeStation,
@@ -85,7 +86,7 @@ export class IgbDevice extends BaseDevice {
       queueVectors: this.linkVectorOnly ? 0 : config.queues,
       step: (message) => this.step(message),
     };
-    this.#filter = new MacFilter(this.#chip);
+    this.#filter = new MacFilter(macSlots(this.#chip));
     this.features = {
       maxQueues: model.maxQueues,
       rssQueues: model.maxQueues,

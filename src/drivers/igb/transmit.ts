@@ -5,9 +5,8 @@
  */
 import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
 import { insert } from "../register.ts";
-import { delay, until } from "../wait.ts";
+import { delay, until, waitForEnable } from "../wait.ts";
 import type { Chip } from "./chip.ts";
-import { waitForEnable } from "./receive.ts";
 import {
   TCTL,
   TDBAH,

@@ -4,13 +4,11 @@
  *
  * @module
  */
-import { ConfigError, DeviceFaultError } from "../../errors.ts";
-import { equalMac } from "../../net/ethernet.ts";
+import { DeviceFaultError } from "../../errors.ts";
+import { type MacSlots, STATION_SLOT } from "../mac_filter.ts";
 import type { GigabitChip } from "./chip.ts";
 import { MTA, RAH, RAL, RCTL, VFTA } from "./registers.ts";
 
-/** Slot of the station address, which the EEPROM fills. */
-const STATION_SLOT = 0;
 const MAC_BYTES = 6;
 const GROUP_BIT = 1;
 
@@ -77,42 +75,11 @@ export function writeReceiveMode(
   chip.registers.update(RCTL, BAM | UPE | MPE | SBP, bits);
 }
 
-/** The unicast filter beyond the station address. */
-export class MacFilter {
-  readonly #slots: (Uint8Array | undefined)[] = [];
-
-  /** @param chip Whose filter it is. */
-  constructor(readonly chip: GigabitChip) {}
-
-  /** Adds an address; one that is there already stays. Throws a ConfigError when all slots are taken. */
-  add(mac: Uint8Array): void {
-    if (this.#find(mac) >= 0) return;
-    const { macSlots } = this.chip;
-    for (let slot = STATION_SLOT + 1; slot < macSlots; slot++) {
-      if (this.#slots[slot] !== undefined) continue;
-      writeSlot(this.chip, slot, mac);
-      this.#slots[slot] = mac;
-      return;
-    }
-    throw new ConfigError(
-      "mac",
-      `all ${
-        macSlots - 1
-      } filters are in use: remove one, or receive promiscuously`,
-    );
-  }
-
-  /** Takes an address out; one that is not there is ignored. */
-  remove(mac: Uint8Array): void {
-    const slot = this.#find(mac);
-    if (slot < 0) return;
-    clearSlot(this.chip, slot);
-    this.#slots[slot] = undefined;
-  }
-
-  #find(mac: Uint8Array): number {
-    return this.#slots.findIndex((other) =>
-      other !== undefined && equalMac(other, 0, mac, 0)
-    );
-  }
+/** The slots behind that of the station address, for a {@linkcode MacFilter}. */
+export function macSlots(chip: GigabitChip): MacSlots {
+  return {
+    count: chip.macSlots,
+    write: (slot, mac) => writeSlot(chip, slot, mac),
+    clear: (slot) => clearSlot(chip, slot),
+  };
 }

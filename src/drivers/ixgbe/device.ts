@@ -12,6 +12,7 @@ import type { DeviceStats } from "../../stats.ts";
 import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
 import { rxBufferKiB } from "../advanced/rx.ts";
 import { BaseDevice, type LocalPair } from "../base_device.ts";
+import { MacFilter } from "../mac_filter.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
 import { RegisterBlock } from "../register.ts";
 import { disableFlowControl, divideReceiveBuffer } from "./buffers.ts";
@@ -25,7 +26,7 @@ import {
 import { checkEeprom } from "./eeprom.ts";
 import {
   configureFilters,
-  MacFilter,
+  macSlots,
   readStation,
   writeReceiveMode,
   writeStation,
@@ -89,7 +90,7 @@ export class IxgbeDevice extends BaseDevice {
       registers: new RegisterBlock(bus.registers),
       step: (message) => this.step(message),
     };
-    this.#filter = new MacFilter(this.#chip);
+    this.#filter = new MacFilter(macSlots(this.#chip));
     this.features = {
       maxQueues: MAX_QUEUES,
       rssQueues: MAX_QUEUES,

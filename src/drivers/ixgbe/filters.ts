@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { ConfigError } from "../../errors.ts";
-import { equalMac } from "../../net/ethernet.ts";
+import { type MacSlots, STATION_SLOT } from "../mac_filter.ts";
 import { type Chip, MAC_SLOTS } from "./chip.ts";
 import { whileReceiverPaused } from "./receive.ts";
 import {
@@ -22,8 +21,6 @@ import {
   VLNCTRL,
 } from "./registers.ts";
 
-/** Slot of the station address, which the EEPROM fills. */
-const STATION_SLOT = 0;
 const MAC_BYTES = 6;
 /** MPSAR: pool 0, the only one without virtualization. */
 const POOL_0 = 1;
@@ -84,43 +81,13 @@ export function configureFilters(chip: Chip): void {
   registers.clear(MCSTCTRL, MCSTCTRL.bits.MFE);
 }
 
-/** The unicast filter beyond the station address. */
-export class MacFilter {
-  readonly #slots: (Uint8Array | undefined)[] = [];
-
-  /** @param chip Whose filter it is. */
-  constructor(readonly chip: Chip) {}
-
-  /** Adds an address; one that is there already stays. Throws a ConfigError when all slots are taken. */
-  add(mac: Uint8Array): void {
-    if (this.#find(mac) >= 0) return;
-    for (let slot = STATION_SLOT + 1; slot < MAC_SLOTS; slot++) {
-      if (this.#slots[slot] !== undefined) continue;
-      writeSlot(this.chip, slot, mac);
-      this.#slots[slot] = mac;
-      return;
-    }
-    throw new ConfigError(
-      "mac",
-      `all ${
-        MAC_SLOTS - 1
-      } filters are in use: remove one, or receive promiscuously`,
-    );
-  }
-
-  /** Takes an address out; one that is not there is ignored. */
-  remove(mac: Uint8Array): void {
-    const slot = this.#find(mac);
-    if (slot < 0) return;
-    clearSlot(this.chip, slot);
-    this.#slots[slot] = undefined;
-  }
-
-  #find(mac: Uint8Array): number {
-    return this.#slots.findIndex((other) =>
-      other !== undefined && equalMac(other, 0, mac, 0)
-    );
-  }
+/** The slots behind that of the station address, for a {@linkcode MacFilter}. */
+export function macSlots(chip: Chip): MacSlots {
+  return {
+    count: MAC_SLOTS,
+    write: (slot, mac) => writeSlot(chip, slot, mac),
+    clear: (slot) => clearSlot(chip, slot),
+  };
 }
 
 /** Unicast and multicast by the filters or all of it; broadcast always; damaged frames never (8.2.3.7.1). */

@@ -6,8 +6,8 @@
 import { DeviceTimeoutError } from "../../errors.ts";
 import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
 import { rxBufferKiB } from "../advanced/rx.ts";
-import { insert, type Register, type RegisterBlock } from "../register.ts";
-import { delay, waitForBits } from "../wait.ts";
+import { insert } from "../register.ts";
+import { delay, waitForEnable } from "../wait.ts";
 import type { Chip } from "./chip.ts";
 import {
   DCA_RXCTRL,
@@ -29,7 +29,6 @@ import {
   SRRCTL,
 } from "./registers.ts";
 
-const ENABLE_TIMEOUT_MS = 100;
 const SECURITY_TIMEOUT_MS = 40;
 /** The frame check sequence, which MAXFRS includes. */
 const FCS_BYTES = 4;
@@ -111,23 +110,6 @@ export async function stopRxRing(chip: Chip, queue: number): Promise<void> {
   registers.clear(RXDCTL, RXDCTL.bits.ENABLE, queue);
   await waitForEnable(registers, RXDCTL, queue, false);
   await delay(QUEUE_STOP_WAIT_MS);
-}
-
-/** Waits for ENABLE of RXDCTL or TXDCTL to follow what was written. */
-export function waitForEnable(
-  registers: RegisterBlock,
-  register: Register<{ readonly ENABLE: number }>,
-  index: number,
-  set: boolean,
-): Promise<void> {
-  return waitForBits(registers, {
-    register,
-    index,
-    mask: register.bits.ENABLE,
-    bit: "ENABLE",
-    set,
-    timeoutMs: ENABLE_TIMEOUT_MS,
-  });
 }
 
 /** Opens the receive path: after everything else of it is set up (4.6.7). */
