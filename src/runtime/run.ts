@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Device } from "../device_api.ts";
+import type { Device, QueueDescription } from "../device_api.ts";
 import { ConfigError, DeviceTimeoutError, IxlError } from "../errors.ts";
 import { log } from "../log.ts";
 import { INDEX_BITS, Mempool } from "../mempool.ts";
@@ -66,6 +66,9 @@ export class Run implements AsyncDisposable {
   readonly #pools: Mempool[] = [];
   readonly #allEnded = Promise.withResolvers<void>();
   readonly #watches: Disposable[];
+  /** Described once: the next worker of a queue goes on where the last one stopped, registers included. */
+  readonly #ports: (readonly QueueDescription[])[] = [];
+  #replacing = 0;
   #stopping: Promise<void> | undefined;
 
   /** Use {@linkcode run}. */
@@ -129,16 +132,37 @@ export class Run implements AsyncDisposable {
 
   /** Starts a worker on a queue whose worker has ended or failed. */
   async restart(queue: number): Promise<void> {
-    if (this.#running.has(queue)) await this.#stopOne(queue);
-    await this.#restartQueues(queue);
-    await this.#start(queue);
+    await this.#replace(async () => {
+      await this.#stopOne(queue);
+      await this.#restartQueues(queue);
+      await this.#start(queue);
+    });
   }
 
   /** Stops one queue's worker and hands its queue to a fresh one, packets and ring positions as they are. */
   async move(queue: number, cpu = -1): Promise<void> {
-    await this.#stopOne(queue);
-    for (const device of this.#devices) device.resumeQueue(queue);
-    await this.#start(queue, cpu);
+    await this.#replace(async () => {
+      await this.#stopOne(queue);
+      for (const device of this.#devices) device.resumeQueue(queue);
+      await this.#start(queue, cpu);
+    });
+  }
+
+  /** While one worker takes the place of another, having none is not the end. */
+  async #replace(action: () => Promise<void>): Promise<void> {
+    this.#replacing++;
+    try {
+      await action();
+    } finally {
+      this.#replacing--;
+      this.#endWhenIdle();
+    }
+  }
+
+  #endWhenIdle(): void {
+    if (this.#running.size === 0 && this.#replacing === 0) {
+      this.#allEnded.resolve();
+    }
   }
 
   /** Stops all workers. */
@@ -187,7 +211,9 @@ export class Run implements AsyncDisposable {
     queue: number,
     cpu: number = this.#options.cpus?.[queue] ?? -1,
   ): Promise<void> {
-    const ports = this.#devices.map((device) => device.describeQueue(queue));
+    const ports = this.#ports[queue] ??= this.#devices.map((device) =>
+      device.describeQueue(queue)
+    );
     this.#counters[queue] = ports.map((port) =>
       new QueueCounters(port.counters)
     );
@@ -209,7 +235,7 @@ export class Run implements AsyncDisposable {
       }
       this.#running.delete(queue);
       ended.resolve();
-      if (this.#running.size === 0) this.#allEnded.resolve();
+      this.#endWhenIdle();
     };
     worker.onmessage = ({ data }: MessageEvent<WorkerReport>) => {
       if (data.type === "started") started.resolve();
@@ -221,7 +247,7 @@ export class Run implements AsyncDisposable {
       void finish({ message: event.message, stack: "" });
     };
     const start: WorkerStart = {
-      module: new URL(this.#options.worker, mainModule()).href,
+      module: moduleUrl(this.#options.worker),
       queue,
       ports,
       cpu,
@@ -295,8 +321,11 @@ function growPool(pool: number, entries: number): void {
   }
 }
 
-function mainModule(): string {
-  return Deno.mainModule;
+/** A relative one is relative to the program. */
+function moduleUrl(worker: URL | string): string {
+  return URL.canParse(worker)
+    ? String(worker)
+    : new URL(worker, Deno.mainModule).href;
 }
 
 async function within<T>(

@@ -191,6 +191,19 @@ Deno.test("Run.move() hands a queue to another worker under traffic, nothing los
   });
 });
 
+Deno.test("Run.done does not resolve while the only worker is replaced", async () => {
+  await withForwarder({ config: { queues: 1 } }, async (bench) => {
+    let done = false;
+    void bench.running.done.then(() => done = true);
+    await bench.running.move(0);
+    await bench.running.restart(0);
+    await moreThan(bench, 1000);
+    assertEquals(done, false);
+    await bench.running.stop();
+    await until("it has ended", () => done);
+  });
+});
+
 Deno.test("Run.stop() under load is acknowledged by every worker", async () => {
   await withForwarder({ config: { queues: 4 } }, async (bench) => {
     await moreThan(bench, 1000);
