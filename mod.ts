@@ -28,6 +28,8 @@ export type {
   BusDescription,
   SimBusDescription,
   VfioBusDescription,
+  VhostUserBusDescription,
+  VirtioPciBusDescription,
 } from "./src/bus/bus.ts";
 export type {
   SimControls,
@@ -60,6 +62,7 @@ export {
   type RxQueue,
   simControls,
   type TxQueue,
+  type VirtioQueueDescription,
 } from "./src/device.ts";
 export type {
   DmaBacking,

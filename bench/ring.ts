@@ -9,6 +9,7 @@
 import { parseArgs } from "@std/cli";
 import { Batch } from "../src/batch.ts";
 import { completeConfig } from "../src/config.ts";
+import type { RegisterQueueBus } from "../src/bus/bus.ts";
 import type { QueueDescription } from "../src/device_api.ts";
 import { QueueControl, Word } from "../src/drivers/queue_control.ts";
 import { attachPair } from "../src/drivers/registry.ts";
@@ -84,11 +85,12 @@ class RingPair {
     };
     // All descriptors begin as holes, which the first receive fills.
     this.#words[Word.RxHoles] = RING;
-    this.pair = attachPair(description as QueueDescription, {
+    const bus: RegisterQueueBus = {
       read32: () => 0,
       write32: () => {},
       unmaskInterrupt: () => {},
-    });
+    };
+    this.pair = attachPair(description as QueueDescription, bus);
     this.pair.rx.receive(new Batch(1));
   }
 

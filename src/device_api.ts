@@ -98,6 +98,18 @@ export interface QueueDescription {
   readonly linkFd?: number;
   /** How the device was opened. */
   readonly config: DeviceConfig;
+  /** What a virtio queue needs besides. */
+  readonly virtio?: VirtioQueueDescription;
+}
+
+/** What a virtio queue pair needs besides: structured-clonable. */
+export interface VirtioQueueDescription {
+  /** The accepted feature bits, 31:0 and 63:32. */
+  readonly features: readonly [low: number, high: number];
+  /** Where the memory of the receive ring begins for the device. */
+  readonly rxIova: bigint;
+  /** Where the memory of the transmit ring begins for the device. */
+  readonly txIova: bigint;
 }
 
 /** Where a queue pair's rings lie. */

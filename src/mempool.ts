@@ -20,6 +20,11 @@ const MAX_POOL_ID = 1023;
 
 /** Bytes of an entry of size 0: a full Ethernet frame, and a whole number of KiB for the receive unit. */
 export const DEFAULT_ENTRY_SIZE = 2048;
+/**
+ * Bytes before each entry, where a driver may put what its device wants in front of a packet. A cache line, which also
+ * keeps the starts of packets from falling into the same few cache sets.
+ */
+export const HEADROOM = 64;
 const GUARD_BYTES = 64;
 const GUARD = 0xa5;
 const POISON = 0xde;
@@ -64,9 +69,9 @@ export interface MempoolDescription {
   readonly id: number;
   /** The shared bytes. */
   readonly buffer: SharedArrayBuffer;
-  /** Where entry 0 begins in `buffer`. */
+  /** Where entry 0 begins in `buffer`, after its {@linkcode HEADROOM}. */
   readonly byteOffset: number;
-  /** I/O virtual address of entry 0. */
+  /** I/O virtual address of entry 0, after its {@linkcode HEADROOM}. */
   readonly iova: bigint;
   /** Usable bytes of an entry. */
   readonly entrySize: number;
@@ -109,6 +114,8 @@ let lastId = 0;
 export class Mempool {
   /** All entries' bytes, one after the other, `stride` apart. */
   readonly u8: Uint8Array;
+  /** For drivers: the same memory as 32-bit words, from the headroom of entry 0 on. */
+  readonly words: Uint32Array;
   /** Bytes of this segment, by entry index. */
   readonly lengths: Uint32Array;
   /** What the device said of the packet ({@linkcode PacketFlag}), by entry index. */
@@ -119,8 +126,17 @@ export class Mempool {
   readonly rssHashes: Uint32Array;
   /** Handle of the packet's next segment, 0 on the last, by entry index. */
   readonly nextSegments: Uint32Array;
-  /** What the device is asked to do on sending, by entry index; 0 for nothing. */
+  /**
+   * What the device is asked to do on sending, by entry index of the first segment; 0 for nothing. Bits 15:0: where the
+   * TCP or UDP header begins in the frame, 30:16: where its checksum is in that header. The checksum field holds the
+   * sum of the pseudo header then, and the device completes it.
+   */
   readonly offloads: Uint32Array;
+  /**
+   * Payload bytes of each TCP segment that the device shall cut the packet into, by entry index of the first segment;
+   * 0 for no segmentation. Counts only together with {@linkcode offloads}.
+   */
+  readonly segmentSizes: Uint16Array;
   /** For drivers: the LIFO of free handles; its length is `header[0]`. */
   readonly freeStack: Uint32Array;
   /** For drivers: the shared header; word 0 counts the free stack. */
@@ -157,7 +173,12 @@ export class Mempool {
     this.u8 = new Uint8Array(
       description.buffer,
       description.byteOffset,
-      maxEntries * this.stride,
+      maxEntries * this.stride - HEADROOM,
+    );
+    this.words = new Uint32Array(
+      description.buffer,
+      description.byteOffset - HEADROOM,
+      maxEntries * this.stride / 4,
     );
     this.iovaLow = Number(description.iova & 0xffffffffn);
     this.iovaHigh = Number(description.iova >> 32n);
@@ -170,6 +191,7 @@ export class Mempool {
     this.nextSegments = control.take(Uint32Array, maxEntries);
     this.offloads = control.take(Uint32Array, maxEntries);
     this.vlanTags = control.take(Uint16Array, maxEntries);
+    this.segmentSizes = control.take(Uint16Array, maxEntries);
     this.#parked = control.take(Uint8Array, maxEntries);
     this.#state = control.take(Uint8Array, maxEntries);
     this.#home = description.home && new SpscRing(description.home);
@@ -187,6 +209,7 @@ export class Mempool {
     const id = takeId();
     const bytes = DmaMemory.allocate({
       label: "ixl-mempool",
+      contiguous: domain?.contiguous ?? false,
       ...options.memory,
       bytes: sizes.entries * sizes.stride,
       reserve: sizes.maxEntries * sizes.stride,
@@ -203,8 +226,8 @@ export class Mempool {
       ...rest,
       id,
       buffer: bytes.buffer,
-      byteOffset: bytes.byteOffset,
-      iova,
+      byteOffset: bytes.byteOffset + HEADROOM,
+      iova: iova + BigInt(HEADROOM),
       control: new SharedArrayBuffer(controlBytes(sizes.maxEntries)),
     }, commitMemory);
     pool.#memory = { bytes, domain };
@@ -532,8 +555,8 @@ export class Mempool {
   #initialise(index: number): void {
     if (!this.debug) return;
     this.#state[index] = AT_HOME;
-    const end = (index + 1) * this.stride;
-    this.u8.fill(GUARD, end - GUARD_BYTES, end);
+    const end = index * this.stride + this.entrySize;
+    this.u8.fill(GUARD, end, end + GUARD_BYTES);
   }
 
   /** For drivers, in debug mode: marks an entry that they took from the stack themselves. */
@@ -558,8 +581,9 @@ export class Mempool {
   #assertFreeable(handle: Handle): void {
     this.#assertOut(handle, "freed");
     const index = handle & INDEX_MASK;
-    const end = (index + 1) * this.stride;
-    for (let i = end - GUARD_BYTES; i < end; i++) {
+    const start = index * this.stride;
+    const end = start + this.entrySize;
+    for (let i = end; i < end + GUARD_BYTES; i++) {
       if (this.u8[i] === GUARD) continue;
       throw new PoolError(
         `somebody wrote past the ${this.entrySize} bytes of packet 0x${
@@ -568,7 +592,7 @@ export class Mempool {
       );
     }
     this.#state[index] = AT_HOME;
-    this.u8.fill(POISON, index * this.stride, end - GUARD_BYTES);
+    this.u8.fill(POISON, start, end);
   }
 }
 
@@ -597,7 +621,7 @@ function roundUp64(bytes: number): number {
 
 function controlBytes(maxEntries: number): number {
   return roundUp64(HEADER_WORDS * 4) + 6 * roundUp64(maxEntries * 4) +
-    roundUp64(maxEntries * 2) + 2 * roundUp64(maxEntries);
+    2 * roundUp64(maxEntries * 2) + 2 * roundUp64(maxEntries);
 }
 
 function checkedSizes(options: MempoolOptions): {
@@ -626,7 +650,7 @@ function checkedSizes(options: MempoolOptions): {
       `${entrySize} is not a multiple of 64 within 256 to 16384`,
     );
   }
-  const stride = entrySize + (debug ? GUARD_BYTES : 0);
+  const stride = HEADROOM + entrySize + (debug ? GUARD_BYTES : 0);
   return { entries, maxEntries, entrySize, stride, debug };
 }
 

@@ -18,6 +18,7 @@ export const Slot = {
   modeSwitches: 9,
   polling: 10,
   user: 11,
+  abandoned: 12,
 } as const;
 
 /** The name of a counter. */
@@ -35,6 +36,7 @@ const SLOTS = Object.keys(Slot) as CounterName[];
  * - `irqs`: times the queue slept and was woken by its interrupt; `polls`: receives without sleeping
  * - `modeSwitches`: changes between interrupt and polling mode; `polling`: 1 while polling
  * - `user`: for the user's own count
+ * - `abandoned`: packets that were with the device and not reported as sent when it was reset or its backend went away
  */
 export class QueueCounters {
   /** For tight loops: the values, indexed by {@linkcode Slot}. */

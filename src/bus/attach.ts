@@ -1,15 +1,23 @@
 /**
- * Reaching a device's registers from another isolate.
+ * Reaching a device from another isolate.
  *
  * @module
  */
 import type { BusDescription, QueueBus } from "./bus.ts";
 import { SimRegisters } from "./sim/channel.ts";
-import { MappedRegisters } from "./vfio/registers.ts";
+import { MappedRegisters, VirtioPciNotifier } from "./vfio/registers.ts";
+import { VhostUserNotifier } from "./vhost_user/notifier.ts";
 
-/** Opens the registers that `BusDevice.describe()` described. */
+/** Opens what `BusDevice.describe()` described: a RegisterQueueBus of a card, a VirtioQueueBus of a virtio device. */
 export function openQueueBus(description: BusDescription): QueueBus {
-  return description.kind === "sim"
-    ? new SimRegisters(description)
-    : new MappedRegisters(description);
+  switch (description.kind) {
+    case "sim":
+      return new SimRegisters(description);
+    case "vfio":
+      return new MappedRegisters(description);
+    case "virtio-pci":
+      return new VirtioPciNotifier(description);
+    case "vhost-user":
+      return new VhostUserNotifier(description);
+  }
 }

@@ -7,6 +7,7 @@
 import type { DmaDomain } from "../dma/domain.ts";
 import type { IrqLine } from "../irq/line.ts";
 import type { PciIds } from "../pci/ids.ts";
+import type { VirtioTransport } from "./virtio.ts";
 
 /** A window of 32-bit registers, in memory order: a read returns after all writes of the same isolate arrived. */
 export interface Registers {
@@ -14,6 +15,18 @@ export interface Registers {
   read32(offset: number): number;
   /** Writes the register at a byte offset. Does not wait until the write has arrived. */
   write32(offset: number, value: number): void;
+}
+
+/** Registers of a BAR, of any width, in memory order. */
+export interface RegisterWindow extends Registers {
+  /** Reads a byte. */
+  read8(offset: number): number;
+  /** Writes a byte. */
+  write8(offset: number, value: number): void;
+  /** Reads 16 bits at an even offset. */
+  read16(offset: number): number;
+  /** Writes 16 bits at an even offset. */
+  write16(offset: number, value: number): void;
 }
 
 /** PCI configuration space. */
@@ -26,8 +39,8 @@ export interface ConfigSpace {
 
 /** The interrupts that a device can raise. */
 export interface InterruptVectors {
-  /** How they reach us. */
-  readonly kind: "msix" | "msi" | "intx";
+  /** How they reach us; "eventfd" where a process raises them itself. */
+  readonly kind: "msix" | "msi" | "intx" | "eventfd";
   /** How many vectors there are. */
   readonly count: number;
   /**
@@ -39,10 +52,19 @@ export interface InterruptVectors {
   unmask(): void;
 }
 
-/** A device's registers in an isolate that only uses its queues. */
-export interface QueueBus extends Registers {
+/** A device in an isolate that only uses its queues. */
+export interface QueueBus {
   /** After an INTx interrupt: lets the next one through. Nothing to do for the other kinds. */
   unmaskInterrupt(): void;
+}
+
+/** A card's registers in an isolate that only uses its queues. */
+export interface RegisterQueueBus extends QueueBus, Registers {}
+
+/** A virtio device in an isolate that only uses its queues. */
+export interface VirtioQueueBus extends QueueBus {
+  /** Tells the device that there is something new in a virtqueue. */
+  notify(virtqueue: number): void;
 }
 
 /** How another isolate reaches the registers of a software card: structured-clonable. */
@@ -73,21 +95,38 @@ export interface VfioBusDescription {
   readonly intx: boolean;
 }
 
-/** How another isolate reaches a device's registers: structured-clonable. */
-export type BusDescription = SimBusDescription | VfioBusDescription;
+/** How another isolate notifies a virtio device on PCI: structured-clonable. */
+export interface VirtioPciBusDescription
+  extends Omit<VfioBusDescription, "kind"> {
+  /** Which bus. */
+  readonly kind: "virtio-pci";
+  /** Where each virtqueue's notification is written, from `byteOffset` on. */
+  readonly notifyOffsets: readonly number[];
+}
+
+/** How another isolate notifies a vhost-user backend: structured-clonable. */
+export interface VhostUserBusDescription {
+  /** Which bus. */
+  readonly kind: "vhost-user";
+  /** The kick eventfd of each virtqueue. */
+  readonly kickFds: readonly number[];
+}
+
+/** How another isolate reaches a device: structured-clonable. */
+export type BusDescription =
+  | SimBusDescription
+  | VfioBusDescription
+  | VirtioPciBusDescription
+  | VhostUserBusDescription;
 
 /** One device on a bus, opened exclusively. */
 export interface BusDevice {
-  /** How the user named it: a PCI address or `sim:…`. */
+  /** How the user named it: a PCI address, `sim:…` or `vhost-user:…`. */
   readonly address: string;
   /** Vendor, device and subsystem. */
   readonly ids: PciIds;
   /** NUMA node of the slot, or -1. */
   readonly numaNode: number;
-  /** Base address register 0. */
-  readonly registers: Registers;
-  /** PCI configuration space. */
-  readonly config: ConfigSpace;
   /** Where its DMA goes. */
   readonly dma: DmaDomain;
   /** Its interrupts. */
@@ -96,10 +135,38 @@ export interface BusDevice {
   readonly removal: IrqLine | undefined;
   /** Lets the device start DMA and interrupts of its own, or stops that. */
   setBusMaster(enabled: boolean): void;
-  /** Function level reset, where the bus has one; false where only the chip's own reset is there. */
+  /** Function level reset, where the bus has one; false where only the device's own reset is there. */
   reset(): boolean;
-  /** What another isolate needs to reach the registers. Each call is for one isolate. */
+  /** What another isolate needs to reach the device. Each call is for one isolate. */
   describe(): BusDescription;
   /** Gives everything back. Bus mastering must be off and memory detached before. */
   close(): Promise<void>;
+}
+
+/** A device with registers and a PCI configuration space. */
+export interface PciBusDevice extends BusDevice {
+  /** Base address register 0. */
+  readonly registers: Registers;
+  /** PCI configuration space. */
+  readonly config: ConfigSpace;
+}
+
+/** A PCI device whose other base address registers can be mapped too. */
+export interface BarBusDevice extends PciBusDevice {
+  /** Maps a base address register, until the device is closed. Throws a NotSupportedError where there is none. */
+  mapBar(index: number): MappedBar;
+}
+
+/** A base address register, mapped. */
+export interface MappedBar {
+  /** Its registers in this isolate. */
+  readonly registers: RegisterWindow;
+  /** What another isolate needs to reach it. */
+  readonly description: VfioBusDescription;
+}
+
+/** A virtio device that is not on PCI. */
+export interface VirtioBusDevice extends BusDevice {
+  /** The device. */
+  readonly virtio: VirtioTransport;
 }

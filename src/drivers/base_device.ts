@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { BusDevice } from "../bus/bus.ts";
+import type { BusDescription, BusDevice } from "../bus/bus.ts";
 import type { DeviceConfig } from "../config.ts";
 import type {
   Device,
@@ -51,14 +51,15 @@ export interface LocalPair extends QueuePair {
  * What a driver completes: the hooks below, each about the chip alone. `start()` and `close()` call them in the
  * right order.
  */
-export abstract class BaseDevice implements Device {
+export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
+  implements Device {
   abstract readonly driver: string;
   abstract readonly model: string;
   abstract readonly features: DeviceFeatures;
   /** The station address: six octets. Known once the chip is configured. */
   protected station: Uint8Array = new Uint8Array(6);
   /** The device on its bus. */
-  protected readonly bus: BusDevice;
+  protected readonly bus: Bus;
   #memory: DeviceMemory | undefined;
   #linkWatch: LinkWatch | undefined;
   readonly #pairs: (LocalPair | undefined)[] = [];
@@ -76,7 +77,7 @@ export abstract class BaseDevice implements Device {
    * @param bus The device on its bus, which belongs to this object from then on.
    * @param config How it is to be used.
    */
-  constructor(bus: BusDevice, readonly config: DeviceConfig) {
+  constructor(bus: Bus, readonly config: DeviceConfig) {
     this.bus = bus;
   }
 
@@ -214,7 +215,7 @@ export abstract class BaseDevice implements Device {
   }
 
   describeQueue(index: number): QueueDescription {
-    return { ...this.#local(index), bus: this.bus.describe() };
+    return { ...this.#local(index), bus: this.describeBus() };
   }
 
   setMacAddress(mac: string): void {
@@ -330,6 +331,11 @@ export abstract class BaseDevice implements Device {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** What another isolate needs to reach the device. */
+  protected describeBus(): BusDescription {
+    return this.bus.describe();
   }
 
   /** Where the rings of a queue lie for the chip. */

@@ -94,6 +94,7 @@ export class DeviceMemory {
     const rings = DmaMemory.allocate({
       bytes: queues * perQueue,
       backing: BACKINGS[config.hugepages],
+      contiguous: bus.dma.contiguous ?? false,
       numaNode: bus.numaNode,
       label: "ixl-rings",
     });

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { BusDevice, QueueBus } from "../bus/bus.ts";
+import type { PciBusDevice, QueueBus, RegisterQueueBus } from "../bus/bus.ts";
 import type { DeviceConfig } from "../config.ts";
 import type { Device, QueueDescription, QueuePair } from "../device_api.ts";
 import { NotSupportedError } from "../errors.ts";
@@ -50,7 +50,7 @@ export interface Model {
 }
 
 interface Entry extends Model {
-  open(bus: BusDevice, config: DeviceConfig): BaseDevice;
+  open(bus: PciBusDevice, config: DeviceConfig): BaseDevice<PciBusDevice>;
 }
 
 function igb(device: number, name: string, chip: IgbModel): Entry {
@@ -114,7 +114,10 @@ const ENTRIES: readonly Entry[] = [
   ixgbe(0x15d1, "Intel X550-T1 (10GBASE-T)", CHIP_X550),
 ];
 
-type Attach = (description: QueueDescription, bus: QueueBus) => QueuePair;
+type Attach = (
+  description: QueueDescription,
+  bus: RegisterQueueBus,
+) => QueuePair;
 
 /** How each driver makes its queues from their description. */
 const ATTACH: Readonly<Record<string, Attach>> = {
@@ -158,7 +161,7 @@ function findEntry(
  * @throws {DeviceTimeoutError} when the chip does not do what its datasheet promises.
  */
 export async function openDriver(
-  bus: BusDevice,
+  bus: PciBusDevice,
   config: DeviceConfig,
 ): Promise<Device> {
   const entry = findEntry(bus.ids);
@@ -170,12 +173,13 @@ export async function openDriver(
       }) is a card that no driver here knows`,
     );
   }
-  const device = entry.open(bus, config);
+  let device: BaseDevice<PciBusDevice> | undefined;
   try {
+    device = entry.open(bus, config);
     await device.start();
     return device;
   } catch (error) {
-    await device.close();
+    await (device ?? bus).close();
     throw error;
   }
 }
@@ -183,9 +187,9 @@ export async function openDriver(
 /** Makes a queue pair usable in the isolate that got its description and opened the registers. */
 export function attachPair(
   description: QueueDescription,
-  registers: QueueBus,
+  bus: QueueBus,
 ): QueuePair {
   const attach = ATTACH[description.driver];
-  if (attach !== undefined) return attach(description, registers);
+  if (attach !== undefined) return attach(description, bus as RegisterQueueBus);
   throw new NotSupportedError(`there is no driver ${description.driver}`);
 }

@@ -3,9 +3,9 @@
  */
 import type {
   BusDescription,
-  BusDevice,
   ConfigSpace,
   InterruptVectors,
+  PciBusDevice,
   Registers,
 } from "../../src/bus/bus.ts";
 import type { DmaDomain } from "../../src/dma/domain.ts";
@@ -51,7 +51,7 @@ export interface DirectBusOptions {
 }
 
 /** One card, stepped by reads, by a timer while the test waits, and by {@linkcode step}. */
-export class DirectBus implements BusDevice {
+export class DirectBus implements PciBusDevice {
   readonly address: string = "test:0";
   readonly removal = undefined;
   readonly numaNode: number = -1;

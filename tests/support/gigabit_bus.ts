@@ -4,9 +4,9 @@
  */
 import type {
   BusDescription,
-  BusDevice,
   ConfigSpace,
   InterruptVectors,
+  PciBusDevice,
   Registers,
 } from "../../src/bus/bus.ts";
 import type { DmaDomain } from "../../src/dma/domain.ts";
@@ -43,7 +43,7 @@ export interface GigabitBusOptions {
 }
 
 /** A card of registers alone. */
-export class GigabitBus implements BusDevice {
+export class GigabitBus implements PciBusDevice {
   readonly address: string = "test:0";
   readonly numaNode: number = -1;
   readonly removal = undefined;

@@ -8,7 +8,11 @@
  */
 import { DeviceTimeoutError, IxlError } from "../../errors.ts";
 import { IrqLine, yieldCpu } from "../../irq/line.ts";
-import type { ConfigSpace, QueueBus, SimBusDescription } from "../bus.ts";
+import type {
+  ConfigSpace,
+  RegisterQueueBus,
+  SimBusDescription,
+} from "../bus.ts";
 
 /** Words that everybody on the bus shares. */
 export const World = {
@@ -138,7 +142,7 @@ class Channel {
 }
 
 /** BAR 0 of the software card. */
-export class SimRegisters implements QueueBus {
+export class SimRegisters implements RegisterQueueBus {
   readonly #channel: Channel;
 
   /** @param description What `describe()` returned; for this isolate alone. */

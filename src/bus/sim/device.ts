@@ -8,9 +8,9 @@ import { log } from "../../log.ts";
 import type { PciIds } from "../../pci/ids.ts";
 import type { Violation } from "../../sim/violations.ts";
 import type {
-  BusDevice,
   ConfigSpace,
   InterruptVectors,
+  PciBusDevice,
   Registers,
   SimBusDescription,
 } from "../bus.ts";
@@ -40,7 +40,7 @@ export interface SimControls {
 }
 
 /** A software card, opened. */
-export class SimBusDevice implements BusDevice, SimControls {
+export class SimBusDevice implements PciBusDevice, SimControls {
   readonly address: string;
   readonly numaNode: number = -1;
   readonly removal = undefined;

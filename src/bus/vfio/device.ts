@@ -11,9 +11,10 @@ import type { PciIds } from "../../pci/ids.ts";
 import { VFIO_DRIVER } from "../../pci/bind.ts";
 import { findPciEthernet, type PciFunction } from "../../pci/sysfs.ts";
 import type {
-  BusDevice,
+  BarBusDevice,
   ConfigSpace,
   InterruptVectors,
+  MappedBar,
   Registers,
   VfioBusDescription,
 } from "../bus.ts";
@@ -36,19 +37,17 @@ const COMMAND_MEMORY = 1 << 1;
 const COMMAND_BUS_MASTER = 1 << 2;
 
 /** A card that is bound to vfio-pci, opened. */
-export class VfioBusDevice implements BusDevice {
+export class VfioBusDevice implements BarBusDevice {
   readonly address: string;
   readonly ids: PciIds;
   readonly numaNode: number;
-  readonly registers: Registers;
   readonly config: ConfigSpace;
   readonly dma: DmaDomain;
   readonly interrupts: InterruptVectors;
   readonly removal: IrqLine;
   readonly #group: string;
   readonly #file: VfioFile;
-  readonly #bar: MappedRegion;
-  readonly #description: VfioBusDescription;
+  readonly #bars = new Map<number, MappedBar & { region: MappedRegion }>();
   #closed = false;
 
   private constructor(card: PciFunction, group: string, file: VfioFile) {
@@ -60,23 +59,7 @@ export class VfioBusDevice implements BusDevice {
     this.#file = file;
     this.config = new VfioConfigSpace(file.fd);
     this.interrupts = new VfioInterrupts(file.fd);
-    const { size, offset, mappable } = regionInfo(file.fd, BAR_0);
-    if (!mappable || size === 0) {
-      throw new NotSupportedError(
-        `BAR 0 of ${card.address} cannot be mapped`,
-      );
-    }
     this.setBusMaster(false);
-    this.#bar = new MappedRegion(file.fd, offset, size);
-    this.#description = {
-      kind: "vfio",
-      buffer: this.#bar.buffer,
-      byteOffset: this.#bar.byteOffset,
-      byteLength: size,
-      deviceFd: file.fd,
-      intx: this.interrupts.kind === "intx",
-    };
-    this.registers = new MappedRegisters(this.#description);
     this.removal = IrqLine.create();
     if (irqCount(file.fd, IrqIndex.request) > 0) {
       setIrqs(file.fd, IrqIndex.request, [this.removal.fd]);
@@ -110,6 +93,35 @@ export class VfioBusDevice implements BusDevice {
     }
   }
 
+  get registers(): Registers {
+    return this.mapBar(BAR_0).registers;
+  }
+
+  mapBar(index: number): MappedBar {
+    const mapped = this.#bars.get(index);
+    if (mapped !== undefined) return mapped;
+    const { fd } = this.#file;
+    const { size, offset, mappable } = regionInfo(fd, index);
+    if (!mappable || size === 0) {
+      throw new NotSupportedError(
+        `BAR ${index} of ${this.address} cannot be mapped`,
+      );
+    }
+    const region = new MappedRegion(fd, offset, size);
+    const description: VfioBusDescription = {
+      kind: "vfio",
+      buffer: region.buffer,
+      byteOffset: region.byteOffset,
+      byteLength: size,
+      deviceFd: fd,
+      intx: this.interrupts.kind === "intx",
+    };
+    const registers = new MappedRegisters(description);
+    const bar = { region, description, registers };
+    this.#bars.set(index, bar);
+    return bar;
+  }
+
   setBusMaster(enabled: boolean): void {
     const command = this.config.read(COMMAND, 2) | COMMAND_MEMORY;
     this.config.write(
@@ -126,13 +138,13 @@ export class VfioBusDevice implements BusDevice {
   }
 
   describe(): VfioBusDescription {
-    return this.#description;
+    return this.mapBar(BAR_0).description;
   }
 
   close(): Promise<void> {
     if (!this.#closed) {
       this.#closed = true;
-      this.#bar.unmap();
+      for (const { region } of this.#bars.values()) region.unmap();
       closeFd(this.#file.fd);
       this.removal.close();
       this.#file.container.release(this.address, this.#group);

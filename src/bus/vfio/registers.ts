@@ -4,7 +4,13 @@
  * @module
  */
 import { addressOf, mapFile, mapPlain, PAGE_SIZE } from "../../ffi/mapping.ts";
-import type { QueueBus, VfioBusDescription } from "../bus.ts";
+import type {
+  RegisterQueueBus,
+  RegisterWindow,
+  VfioBusDescription,
+  VirtioPciBusDescription,
+  VirtioQueueBus,
+} from "../bus.ts";
 import { unmaskIntx } from "./ioctl.ts";
 
 /** A BAR laid over a SharedArrayBuffer. Plain loads and stores of 32 bits are single accesses on the bus. */
@@ -39,16 +45,20 @@ export class MappedRegion {
   }
 }
 
-/** BAR 0 of a real card, in any isolate. */
-export class MappedRegisters implements QueueBus {
+/** A BAR of a real card, in any isolate. */
+export class MappedRegisters implements RegisterQueueBus, RegisterWindow {
   readonly #words: Uint32Array;
+  readonly #halves: Uint16Array;
+  readonly #bytes: Uint8Array;
   readonly #deviceFd: number;
   readonly #intx: boolean;
 
   /** @param description Where it is mapped. */
-  constructor(description: VfioBusDescription) {
+  constructor(description: Omit<VfioBusDescription, "kind">) {
     const { buffer, byteOffset, byteLength } = description;
     this.#words = new Uint32Array(buffer, byteOffset, byteLength / 4);
+    this.#halves = new Uint16Array(buffer, byteOffset, byteLength / 2);
+    this.#bytes = new Uint8Array(buffer, byteOffset, byteLength);
     this.#deviceFd = description.deviceFd;
     this.#intx = description.intx;
   }
@@ -61,7 +71,43 @@ export class MappedRegisters implements QueueBus {
     this.#words[offset >>> 2] = value;
   }
 
+  read16(offset: number): number {
+    return this.#halves[offset >>> 1];
+  }
+
+  write16(offset: number, value: number): void {
+    this.#halves[offset >>> 1] = value;
+  }
+
+  read8(offset: number): number {
+    return this.#bytes[offset];
+  }
+
+  write8(offset: number, value: number): void {
+    this.#bytes[offset] = value;
+  }
+
   unmaskInterrupt(): void {
     if (this.#intx) unmaskIntx(this.#deviceFd);
+  }
+}
+
+/** The notifications of a virtio device on PCI (virtio 1.2, 4.1.5.2), in any isolate. */
+export class VirtioPciNotifier implements VirtioQueueBus {
+  readonly #registers: MappedRegisters;
+  readonly #offsets: readonly number[];
+
+  /** @param description Where they are mapped. */
+  constructor(description: VirtioPciBusDescription) {
+    this.#registers = new MappedRegisters(description);
+    this.#offsets = description.notifyOffsets;
+  }
+
+  notify(virtqueue: number): void {
+    this.#registers.write16(this.#offsets[virtqueue], virtqueue);
+  }
+
+  unmaskInterrupt(): void {
+    this.#registers.unmaskInterrupt();
   }
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { BusDevice, QueueBus } from "../../bus/bus.ts";
+import type { PciBusDevice, RegisterQueueBus } from "../../bus/bus.ts";
 import type { DeviceConfig } from "../../config.ts";
 import type { DeviceFeatures, LinkState } from "../../device_api.ts";
 import { ConfigError, NotSupportedError } from "../../errors.ts";
@@ -56,7 +56,7 @@ import { E1000TxQueue } from "./tx.ts";
 export const DRIVER = "e1000";
 
 /** An 82540EM, 82545EM, 82574L or 82583V. */
-export class E1000Device extends BaseDevice {
+export class E1000Device extends BaseDevice<PciBusDevice> {
   override readonly driver = DRIVER;
   override readonly model: string;
   override readonly features: DeviceFeatures;
@@ -72,7 +72,7 @@ export class E1000Device extends BaseDevice {
    * @param config How it is to be used.
    * @param model Which chip it is.
    */
-  constructor(bus: BusDevice, config: DeviceConfig, model: ChipModel) {
+  constructor(bus: PciBusDevice, config: DeviceConfig, model: ChipModel) {
     super(bus, config);
     this.model = model.name;
     this.#promiscuous = config.promiscuous;
@@ -182,7 +182,7 @@ export class E1000Device extends BaseDevice {
 
   protected override createPair(queue: LocalQueue): E1000Pair {
     const { registers, interrupts } = this.bus;
-    const bus: QueueBus = {
+    const bus: RegisterQueueBus = {
       read32: (offset) => registers.read32(offset),
       write32: (offset, value) => registers.write32(offset, value),
       unmaskInterrupt: () => interrupts.unmask(),

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { QueueBus } from "../../bus/bus.ts";
+import type { RegisterQueueBus } from "../../bus/bus.ts";
 import { IrqLine } from "../../irq/line.ts";
 import { AdvancedRxQueue } from "../advanced/rx.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
@@ -17,7 +17,7 @@ import { RDT } from "./registers.ts";
 
 /** The receive half of a queue pair. */
 export class E1000RxQueue extends AdvancedRxQueue {
-  readonly #bus: QueueBus;
+  readonly #bus: RegisterQueueBus;
   /** Where to tell of the link, when the queue shares its interrupt with it. */
   readonly #link: IrqLine | undefined;
   readonly #polls: boolean;
@@ -26,7 +26,7 @@ export class E1000RxQueue extends AdvancedRxQueue {
    * @param queue Which queue, and its memory.
    * @param bus The card's registers in this isolate.
    */
-  constructor(queue: LocalQueue, bus: QueueBus) {
+  constructor(queue: LocalQueue, bus: RegisterQueueBus) {
     const legacy = chipNamed(queue.model).generation === "8254x";
     super(queue, bus, {
       ...(legacy ? LEGACY_RX : EXTENDED_RX),

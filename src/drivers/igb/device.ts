@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { BusDevice } from "../../bus/bus.ts";
+import type { PciBusDevice } from "../../bus/bus.ts";
 import type { DeviceConfig } from "../../config.ts";
 import type { DeviceFeatures, LinkState } from "../../device_api.ts";
 import { ConfigError } from "../../errors.ts";
@@ -58,7 +58,7 @@ import { IgbTxQueue } from "./tx.ts";
 export const DRIVER = "igb";
 
 /** An 82576 or I350. */
-export class IgbDevice extends BaseDevice {
+export class IgbDevice extends BaseDevice<PciBusDevice> {
   override readonly driver = DRIVER;
   override readonly model: string;
   override readonly features: DeviceFeatures;
@@ -73,7 +73,7 @@ export class IgbDevice extends BaseDevice {
    * @param config How it is to be used.
    * @param model Which chip it is.
    */
-  constructor(bus: BusDevice, config: DeviceConfig, model: ChipModel) {
+  constructor(bus: PciBusDevice, config: DeviceConfig, model: ChipModel) {
     super(bus, config);
     this.model = model.name;
     this.#promiscuous = config.promiscuous;

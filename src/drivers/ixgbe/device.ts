@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { BusDevice } from "../../bus/bus.ts";
+import type { PciBusDevice } from "../../bus/bus.ts";
 import type { DeviceConfig } from "../../config.ts";
 import type { DeviceFeatures, LinkState } from "../../device_api.ts";
 import { ConfigError, DeviceFaultError } from "../../errors.ts";
@@ -65,7 +65,7 @@ import { IxgbeTxQueue } from "./tx.ts";
 export const DRIVER = "ixgbe";
 
 /** An 82599, X540 or X550. */
-export class IxgbeDevice extends BaseDevice {
+export class IxgbeDevice extends BaseDevice<PciBusDevice> {
   override readonly driver = DRIVER;
   override readonly model: string;
   override readonly features: DeviceFeatures;
@@ -80,7 +80,7 @@ export class IxgbeDevice extends BaseDevice {
    * @param config How it is to be used.
    * @param model Which chip it is.
    */
-  constructor(bus: BusDevice, config: DeviceConfig, model: ChipModel) {
+  constructor(bus: PciBusDevice, config: DeviceConfig, model: ChipModel) {
     super(bus, config);
     this.model = model.name;
     this.#promiscuous = config.promiscuous;

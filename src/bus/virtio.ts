@@ -1,0 +1,68 @@
+/**
+ * The seam between the virtio driver and whatever carries its device: PCI, or a vhost-user socket.
+ *
+ * Section numbers are those of the Virtual I/O Device specification, version 1.2.
+ *
+ * @module
+ */
+import type { BusDescription } from "./bus.ts";
+
+/** Where one virtqueue lies for the device, as I/O virtual addresses (2.7, 2.8). */
+export interface VirtqueueAddresses {
+  /** Descriptor table, or packed ring. */
+  readonly descriptors: bigint;
+  /** Available ring, or driver event suppression. */
+  readonly driver: bigint;
+  /** Used ring, or device event suppression. */
+  readonly device: bigint;
+}
+
+/** How one virtqueue is set up. */
+export interface VirtqueueSetup extends VirtqueueAddresses {
+  /** Descriptors: a power of two in a split ring. */
+  readonly size: number;
+  /** Which of the routed interrupt vectors it raises; undefined for none. */
+  readonly vector: number | undefined;
+}
+
+/** A virtio device, whatever carries it. The driver alone decides what is done in which order (3.1). */
+export interface VirtioTransport {
+  /** What carries it, for messages: "PCI", "vhost-user". */
+  readonly name: string;
+  /** Feature bits that the device offers. Known after the first {@linkcode reset}. */
+  readonly offered: bigint;
+  /** Virtqueues that the device has, the control queue included. */
+  readonly virtqueueCount: number;
+  /** Whether device configuration, and so the control queue, is there: a vhost-user backend has none. */
+  readonly hasConfig: boolean;
+  /** Resets the device and waits until it says so (4.1.4.3.2), or connects to it. Then ACKNOWLEDGE and DRIVER are set. */
+  reset(): Promise<void>;
+  /**
+   * Accepts features and sets FEATURES_OK.
+   * @throws {NotSupportedError} when the device does not take the choice (3.1.1).
+   */
+  acceptFeatures(features: bigint): Promise<void>;
+  /** Most descriptors of a virtqueue; 0 where there is no such queue. */
+  largestSize(virtqueue: number): number;
+  /** Says where a virtqueue lies. It is not used before {@linkcode enable}. */
+  setUp(virtqueue: number, setup: VirtqueueSetup): Promise<void>;
+  /** Starts a virtqueue. */
+  enable(virtqueue: number): Promise<void>;
+  /**
+   * Stops one virtqueue and waits until the device no longer uses it. False where the device cannot stop one alone
+   * (no RING_RESET, 2.6.1): then only {@linkcode reset} stops it.
+   */
+  stop(virtqueue: number): Promise<boolean>;
+  /** Sets DRIVER_OK: the device is live. */
+  start(): Promise<void>;
+  /** True when the device needs a reset (2.1.1, DEVICE_NEEDS_RESET), or its backend has gone. */
+  readonly needsReset: boolean;
+  /** Reads `size` bytes of device configuration, little-endian. Only where {@linkcode hasConfig}. */
+  readConfig(offset: number, size: 1 | 2 | 4): number;
+  /** Changes whenever device configuration changed (2.5.1). */
+  readonly configGeneration: number;
+  /** Tells the device that there is something new in a virtqueue. */
+  notify(virtqueue: number): void;
+  /** What another isolate needs to notify it, once its virtqueues are set up. */
+  describe(): BusDescription;
+}
