@@ -19,7 +19,7 @@ const TIMEOUT_MS = 60_000;
 /** A card, opened by a program in the guest. */
 export class Card {
   /** What the program says of it. */
-  readonly report: CardReport;
+  report: CardReport;
   /** The program, for tests of its end. */
   readonly program: Program;
   #asked = 0;
@@ -38,10 +38,17 @@ export class Card {
     await bindDriver(guest, nic.address, "vfio-pci");
     const program = await guest.spawn([
       ...["deno", "run", "-q", "-A", "--no-check", PROGRAM, nic.address],
-      JSON.stringify({ hugepages: "never", ...options }),
+      JSON.stringify(options),
     ]);
     await program.prints(/^\{"driver".*\n/m, { timeoutMs: TIMEOUT_MS });
     return new Card(program, JSON.parse(program.stdout.split("\n")[0]));
+  }
+
+  /** Closes the card, and opens it with other options in the same program: quicker than another one. */
+  async reopen(
+    options: Readonly<Record<string, unknown>> & DeviceOptions = {},
+  ): Promise<void> {
+    this.report = await this.ask<CardReport>("reopen", options);
   }
 
   /** Has the program do something, and returns what came of it. Throws an Error with its error. */

@@ -4,7 +4,7 @@
  *     console.ts ADDRESS OPTIONS
  *
  * The first line it prints is the card; then each line of standard input is a {@linkcode Command}, and each is
- * answered by a line with its id.
+ * answered by a line with its id. Ends with its input.
  *
  * @module
  */
@@ -64,26 +64,48 @@ export interface ReceiveReport {
   readonly elapsed: number;
   /** Milliseconds of processor time that the process used meanwhile. */
   readonly cpu: number;
+  /** The share of the time that the guest's processors had nothing to do, 0 to 1. */
+  readonly idle: number;
   readonly irqs: number;
 }
 
 /** Below everything that is ever mapped. */
 const UNMAPPED_IOVA = 0x1000;
+/** Where the line of all processors in /proc/stat has the idle time. */
+const IDLE_FIELD = 3;
 
-const [address, options = "{}"] = Deno.args;
-const device = await openDevice({
-  address,
-  ...JSON.parse(options) as DeviceOptions,
-});
-const queues = Array.from(
-  { length: device.rxQueueCount },
-  (_, index) => device.queue(index),
-);
+const [address, firstOptions = "{}"] = Deno.args;
 const batch = new Batch(64);
-const links: LinkState[] = [];
+let device: Device;
+let queues: QueuePair[];
+let links: LinkState[];
 let echoing = false;
 let echoed: Promise<void> = Promise.resolve();
 let running: Run | undefined;
+
+async function open(options: DeviceOptions): Promise<CardReport> {
+  device = await openDevice({ hugepages: "never", ...options, address });
+  queues = Array.from(
+    { length: device.rxQueueCount },
+    (_, index) => device.queue(index),
+  );
+  links = [];
+  return {
+    driver: device.driver,
+    model: device.model,
+    macAddress: device.macAddress,
+    linkSpeed: device.linkSpeed,
+    queues: device.rxQueueCount,
+    features: device.features,
+  };
+}
+
+async function close(): Promise<void> {
+  await COMMANDS.stopEcho();
+  await running?.stop();
+  running = undefined;
+  await device.close();
+}
 
 const pause = () => new Promise<void>((resolve) => setTimeout(resolve, 0));
 
@@ -163,16 +185,33 @@ function receiveOnce(): ReceiveReport {
   const { rx } = queues[0];
   const irqs = rx.counters.get("irqs");
   const cpuBefore = cpuMs();
+  const before = processorTime();
   const start = performance.now();
   const packets = rx.receive(batch);
   const elapsed = performance.now() - start;
-  for (let i = 0; i < packets; i++) Mempool.freeChain(batch.handles[i]);
+  const after = processorTime();
+  batch.free();
   return {
     packets,
     elapsed,
     cpu: cpuMs() - cpuBefore,
+    idle: (after.idle - before.idle) / (after.all - before.all),
     irqs: rx.counters.get("irqs") - irqs,
   };
+}
+
+/**
+ * Receives on queue 0, and frees what comes, until it polls or sleeps as wanted. Returns whether it does in time.
+ */
+function receiveUntilPolling(wanted: boolean, timeoutMs: number): boolean {
+  const { rx } = queues[0];
+  const end = performance.now() + timeoutMs;
+  while (rx.polling !== wanted) {
+    if (performance.now() > end) return false;
+    rx.receive(batch);
+    batch.free();
+  }
+  return true;
 }
 
 /** Receives on queue 0 for a while, and frees what comes. Returns how many that were. */
@@ -211,12 +250,28 @@ function cpuMs(): number {
   return (user + system) * 10;
 }
 
+/** Time of all processors, in ticks: all of it, and what was spent idle (proc(5), /proc/stat). */
+function processorTime(): { all: number; idle: number } {
+  const [all] = Deno.readTextFileSync("/proc/stat").split("\n");
+  const ticks = all.trim().split(/ +/).slice(1).map(Number);
+  return {
+    all: ticks.reduce((sum, value) => sum + value),
+    idle: ticks[IDLE_FIELD],
+  };
+}
+
 const COMMANDS = {
   receive,
   send,
   receiveOnce,
   drain,
+  receiveUntilPolling,
   sendUnmapped,
+  /** Closes the card, and opens it again with other options. */
+  async reopen(options: DeviceOptions): Promise<CardReport> {
+    await close();
+    return await open(options);
+  },
   startEcho(): void {
     echoing = true;
     echoed = echo();
@@ -272,16 +327,7 @@ async function obey({ id, name, args }: Command): Promise<void> {
   }
 }
 
-print(
-  {
-    driver: device.driver,
-    model: device.model,
-    macAddress: device.macAddress,
-    linkSpeed: device.linkSpeed,
-    queues: device.rxQueueCount,
-    features: device.features,
-  } satisfies CardReport,
-);
+print(await open(JSON.parse(firstOptions)));
 let rest = "";
 for await (
   const text of Deno.stdin.readable.pipeThrough(new TextDecoderStream())
@@ -290,6 +336,4 @@ for await (
   rest = lines.pop()!;
   for (const line of lines) await obey(JSON.parse(line));
 }
-await COMMANDS.stopEcho();
-await running?.stop();
-await device.close();
+await close();
