@@ -51,6 +51,11 @@ export interface DeviceConfig {
   readonly adaptive: AdaptiveConfig;
   /** Least time between two interrupts of a queue in microseconds, 0 for no limit. Default 10. */
   readonly interruptIntervalUs: number;
+  /**
+   * How a real card interrupts. "auto", the default, takes the best that it has: MSI-X, else MSI, else INTx. The others
+   * are for machines where that does not work; MSI and INTx make one vector of all, which few drivers here know.
+   */
+  readonly interrupts: "auto" | "msix" | "msi" | "intx";
   /** Spreading over queues. */
   readonly rss: RssConfig;
   /** Receive frames for any address. Default false. */
@@ -84,6 +89,7 @@ const DEFAULTS: DeviceConfig = {
   irqTimeoutMs: 100,
   adaptive: { pollAbove: 20_000, sleepBelow: 8_000, windowMs: 50 },
   interruptIntervalUs: 10,
+  interrupts: "auto",
   rss: { key: DEFAULT_RSS_KEY, ports: true },
   promiscuous: false,
   vlanStrip: false,
@@ -142,6 +148,11 @@ const RANGES: readonly [keyof DeviceConfig, number, number, number][] = [
   ["linkTimeoutMs", 0, 600_000, 1],
 ];
 
+const CHOICES: readonly [keyof DeviceConfig, readonly string[]][] = [
+  ["interrupts", ["auto", "msix", "msi", "intx"]],
+  ["hugepages", ["auto", "require", "never"]],
+];
+
 function checkRanges(config: DeviceConfig): void {
   for (const [field, least, most, multiple] of RANGES) {
     const value = config[field] as number;
@@ -156,10 +167,12 @@ function checkRanges(config: DeviceConfig): void {
       } within ${least} to ${most}`,
     );
   }
-  if (!["auto", "require", "never"].includes(config.hugepages)) {
+  for (const [field, choices] of CHOICES) {
+    const value = config[field] as string;
+    if (choices.includes(value)) continue;
     throw new ConfigError(
-      "hugepages",
-      `"${config.hugepages}" is not "auto", "require" or "never"`,
+      field,
+      `"${value}" is none of "${choices.join('", "')}"`,
     );
   }
 }

@@ -54,7 +54,8 @@ export async function openDevice(options: OpenOptions): Promise<Device> {
     simControlsByDevice.set(device, bus);
     return device;
   }
-  return await openDriver(VfioBusDevice.open(pciAddress(address)), config);
+  const bus = VfioBusDevice.open(pciAddress(address), config.interrupts);
+  return await openDriver(bus, config);
 }
 
 function pciAddress(address: string): string {

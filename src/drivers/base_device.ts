@@ -351,6 +351,18 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
 
   #checkVectors(): void {
     const { kind, count } = this.bus.interrupts;
+    const { interrupts } = this.config;
+    if (interrupts !== "auto" && interrupts !== kind) {
+      throw new ConfigError(
+        "interrupts",
+        `${this.address} has ${kind} interrupts, not ${interrupts}`,
+      );
+    }
+    if ((kind === "msi" || kind === "intx") && !this.sharedVector) {
+      throw new NotSupportedError(
+        `the ${this.driver} driver needs MSI-X, ${this.address} has ${kind} interrupts`,
+      );
+    }
     if (count > this.config.queues || this.linkVectorOnly) return;
     if (this.sharedVector && this.config.queues === 1) return;
     throw new NotSupportedError(

@@ -40,6 +40,8 @@ export interface GigabitBusOptions {
   readonly device: number;
   /** Interrupt vectors. */
   readonly vectors?: number;
+  /** What kind of interrupts these are. Default "msix". */
+  readonly kind?: InterruptVectors["kind"];
 }
 
 /** A card of registers alone. */
@@ -67,7 +69,7 @@ export class GigabitBus implements PciBusDevice {
   closed = 0;
   #linkUp = false;
 
-  constructor({ device, vectors = 25 }: GigabitBusOptions) {
+  constructor({ device, vectors = 25, kind = "msix" }: GigabitBusOptions) {
     this.ids = {
       ...{ vendor: 0x8086, device, revision: 1 },
       ...{ subsystemVendor: 0, subsystemDevice: 0 },
@@ -83,7 +85,7 @@ export class GigabitBus implements PciBusDevice {
       write32: (offset, value) => this.#write(offset, value >>> 0),
     };
     this.interrupts = {
-      kind: "msix",
+      kind,
       count: vectors,
       route: (fds) => void (this.routed = fds),
       unmask: () => {},

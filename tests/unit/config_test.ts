@@ -19,6 +19,7 @@ const WRONG: readonly [string, DeviceOptions][] = [
   ["interruptIntervalUs", { interruptIntervalUs: 10_000 }],
   ["linkTimeoutMs", { linkTimeoutMs: -5 }],
   ["hugepages", { hugepages: "some" as "auto" }],
+  ["interrupts", { interrupts: "nmi" as "auto" }],
   ["adaptive", { adaptive: { pollAbove: 10, sleepBelow: 10 } }],
   ["adaptive", { adaptive: { windowMs: 0 } }],
   ["rss", { rss: { key: new Uint8Array(16) } }],

@@ -52,6 +52,8 @@ interface BusOptions {
   readonly stuck?: readonly number[];
   /** An 82574 with flash memory. */
   readonly flash?: boolean;
+  /** How it interrupts. Default: MSI-X on the 82574L, else INTx. */
+  readonly kind?: InterruptVectors["kind"];
 }
 
 /** The registers of one of these chips: its EEPROM is there, and INTx on PCI. */
@@ -59,12 +61,14 @@ class E1000Bus extends GigabitBus {
   override readonly interrupts: InterruptVectors;
   readonly #eecd: number;
 
-  constructor({ device, stuck = [], flash = false }: BusOptions) {
+  constructor(options: BusOptions) {
+    const { device, stuck = [], flash = false } = options;
+    const { kind = device === ID_82574L ? "msix" : "intx" } = options;
     super({ device, vectors: 5 });
     this.#eecd = 1 << 9 | (flash ? 3 << 15 : 0);
     this.interrupts = {
-      kind: device === ID_82574L ? "msix" : "intx",
-      count: device === ID_82574L ? 5 : 1,
+      kind,
+      count: kind === "msix" ? 5 : 1,
       route: (fds) => void (this.routed = fds),
       unmask: () => {},
     };
@@ -163,6 +167,26 @@ Deno.test("an 82540EM has one queue and one interrupt, and nothing of the 82574 
     assertThrows(() => device.setRssTable([0]), NotSupportedError);
     assertThrows(() => device.setRssKey(new Uint8Array(40)), NotSupportedError);
   });
+});
+
+Deno.test("an 82574L without MSI-X has one queue, and one interrupt for all", async () => {
+  for (const kind of ["msi", "intx"] as const) {
+    const options = { device: ID_82574L, kind };
+    await withE1000(options, { interrupts: kind }, (rig) => {
+      const { device, bus, word } = rig;
+      const { maxQueues, queueInterrupts } = device.features;
+      assertEquals([maxQueues, queueInterrupts], [1, false]);
+      assertEquals(bus.routed, [device.rxIrq(0)]);
+      assertEquals([word(R.IVAR), word(R.EIAC)], [0, 0]);
+      // RXT0, LSC.
+      assertEquals(bus.written(R.IMS), [0x84]);
+    });
+    await assertRejects(
+      () => withE1000(options, { interrupts: "msix" }, () => {}),
+      ConfigError,
+      `has ${kind} interrupts, not msix`,
+    );
+  }
 });
 
 Deno.test("an 82583V has extended descriptors, and one interrupt", async () => {

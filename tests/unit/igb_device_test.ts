@@ -216,6 +216,15 @@ Deno.test("with fewer vectors than queues all poll, or nothing goes", async () =
   );
 });
 
+Deno.test("an 82576 wants MSI-X, even to poll", async () => {
+  const options = { device: ID_82576, vectors: 1, kind: "msi" } as const;
+  await assertRejects(
+    () => withIgb(options, { irqTimeoutMs: 0 }, () => {}),
+    NotSupportedError,
+    "the igb driver needs MSI-X",
+  );
+});
+
 Deno.test("an I350 keeps where its PHY is, and writes its VLAN table ten times", async () => {
   const prepare = (bus: GigabitBus) => void bus.words.set(R.MDICNFG, 0x200000);
   const options = { device: ID_I350, prepare };

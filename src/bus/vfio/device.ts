@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { DeviceConfig } from "../../config.ts";
 import type { DmaDomain } from "../../dma/domain.ts";
 import { IxlError, NotSupportedError, SystemError } from "../../errors.ts";
 import { closeFd, errno, libc } from "../../ffi/libc.ts";
@@ -50,7 +51,12 @@ export class VfioBusDevice implements BarBusDevice {
   readonly #bars = new Map<number, MappedBar & { region: MappedRegion }>();
   #closed = false;
 
-  private constructor(card: PciFunction, group: string, file: VfioFile) {
+  private constructor(
+    card: PciFunction,
+    group: string,
+    file: VfioFile,
+    interrupts: DeviceConfig["interrupts"],
+  ) {
     this.address = card.address;
     this.ids = card.ids;
     this.numaNode = card.numaNode;
@@ -58,7 +64,7 @@ export class VfioBusDevice implements BarBusDevice {
     this.#group = group;
     this.#file = file;
     this.config = new VfioConfigSpace(file.fd);
-    this.interrupts = new VfioInterrupts(file.fd);
+    this.interrupts = new VfioInterrupts(file.fd, interrupts);
     this.setBusMaster(false);
     this.removal = IrqLine.create();
     if (irqCount(file.fd, IrqIndex.request) > 0) {
@@ -70,9 +76,13 @@ export class VfioBusDevice implements BarBusDevice {
    * Opens a card.
    *
    * @param address Its PCI address in full.
+   * @param interrupts Which kind it shall use.
    * @throws {IxlError} "device-not-found", "device-busy", "permission" or "not-supported", each with what to do.
    */
-  static open(address: string): VfioBusDevice {
+  static open(
+    address: string,
+    interrupts: DeviceConfig["interrupts"],
+  ): VfioBusDevice {
     const card = findPciEthernet(address);
     if (card === undefined) {
       throw new IxlError(
@@ -85,7 +95,7 @@ export class VfioBusDevice implements BarBusDevice {
     const group = card.iommuGroup!;
     const file = VfioContainer.open(address, group);
     try {
-      return new VfioBusDevice(card, group, file);
+      return new VfioBusDevice(card, group, file, interrupts);
     } catch (error) {
       closeFd(file.fd);
       file.container.release(address, group);
@@ -202,21 +212,28 @@ class VfioConfigSpace implements ConfigSpace {
   }
 }
 
-/** The best kind of interrupts that the device has. */
+const INTERRUPT_KINDS = ["msix", "msi", "intx"] as const;
+
+/** The kind of interrupts that is wanted, or the best that the device has. */
 class VfioInterrupts implements InterruptVectors {
   readonly kind: "msix" | "msi" | "intx";
   readonly count: number;
   readonly #fd: number;
   #routed = false;
 
-  constructor(fd: number) {
+  constructor(fd: number, wanted: DeviceConfig["interrupts"]) {
     this.#fd = fd;
-    const kinds = ["msix", "msi", "intx"] as const;
-    const counts = kinds.map((kind) => irqCount(fd, IrqIndex[kind]));
-    const best = counts.findIndex((count) => count > 0);
-    if (best < 0) throw new NotSupportedError("the card has no interrupts");
-    this.kind = kinds[best];
-    this.count = counts[best];
+    const there = INTERRUPT_KINDS.filter((kind) => countOf(fd, kind) > 0);
+    const kind = there.find((kind) => wanted === "auto" || kind === wanted);
+    if (kind === undefined) {
+      const which = wanted === "auto" ? "" : `${wanted} `;
+      const others = there.length === 0 ? "" : `, but ${there.join(" and ")}`;
+      throw new NotSupportedError(
+        `the card has no ${which}interrupts${others}`,
+      );
+    }
+    this.kind = kind;
+    this.count = countOf(fd, kind);
   }
 
   route(fds: readonly number[]): void {
@@ -230,4 +247,8 @@ class VfioInterrupts implements InterruptVectors {
   unmask(): void {
     if (this.kind === "intx") unmaskIntx(this.#fd);
   }
+}
+
+function countOf(fd: number, kind: typeof INTERRUPT_KINDS[number]): number {
+  return irqCount(fd, IrqIndex[kind]);
 }
