@@ -35,7 +35,16 @@ export interface VirtioTransport {
   readonly virtqueueCount: number;
   /** Whether device configuration, and so the control queue, is there: a vhost-user backend has none. */
   readonly hasConfig: boolean;
-  /** Resets the device and waits until it says so (4.1.4.3.2), or connects to it. Then ACKNOWLEDGE and DRIVER are set. */
+  /**
+   * The device's address where its configuration cannot say it: as the user chose it, or made up. Undefined where only
+   * configuration has one.
+   */
+  readonly macAddress: Uint8Array | undefined;
+  /**
+   * Resets the device and waits until it says so (4.1.4.3.2), or connects to it. Then ACKNOWLEDGE and DRIVER are set.
+   * Rejects when the device or its backend does not answer in time, or the bus is closed meanwhile; it may be called
+   * again then.
+   */
   reset(): Promise<void>;
   /**
    * Accepts features and sets FEATURES_OK.
@@ -46,6 +55,8 @@ export interface VirtioTransport {
   largestSize(virtqueue: number): number;
   /** Says where a virtqueue lies. It is not used before {@linkcode enable}. */
   setUp(virtqueue: number, setup: VirtqueueSetup): Promise<void>;
+  /** Says which of the routed interrupt vectors tells of configuration changes (4.1.5.1.2); undefined for none. */
+  routeConfig(vector: number | undefined): Promise<void>;
   /** Starts a virtqueue. */
   enable(virtqueue: number): Promise<void>;
   /**
@@ -55,6 +66,8 @@ export interface VirtioTransport {
   stop(virtqueue: number): Promise<boolean>;
   /** Sets DRIVER_OK: the device is live. */
   start(): Promise<void>;
+  /** Stops all of it: the device touches no memory when this resolves. Does not wait for a backend that has gone. */
+  shutDown(): Promise<void>;
   /** True when the device needs a reset (2.1.1, DEVICE_NEEDS_RESET), or its backend has gone. */
   readonly needsReset: boolean;
   /** Reads `size` bytes of device configuration, little-endian. Only where {@linkcode hasConfig}. */
