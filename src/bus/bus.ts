@@ -65,6 +65,11 @@ export interface RegisterQueueBus extends QueueBus, Registers {}
 export interface VirtioQueueBus extends QueueBus {
   /** Tells the device that there is something new in a virtqueue. */
   notify(virtqueue: number): void;
+  /**
+   * After an INTx interrupt: takes the line down, which all causes share, and lets the next one through. True when
+   * device configuration was among the causes. False, and nothing to do, for the other kinds.
+   */
+  unmaskInterrupt(): boolean;
 }
 
 /** How another isolate reaches the registers of a software card: structured-clonable. */
@@ -102,6 +107,16 @@ export interface VirtioPciBusDescription
   readonly kind: "virtio-pci";
   /** Where each virtqueue's notification is written, from `byteOffset` on. */
   readonly notifyOffsets: readonly number[];
+  /** What is read to take an INTx line down (4.1.4.5); undefined for the other kinds of interrupts. */
+  readonly interruptStatus: InterruptStatusDescription | undefined;
+}
+
+/** A virtio device's interrupt status on PCI: structured-clonable. */
+export interface InterruptStatusDescription {
+  /** The base address register that it is in. */
+  readonly bar: VfioBusDescription;
+  /** Where in it. */
+  readonly offset: number;
 }
 
 /** How another isolate notifies a vhost-user backend: structured-clonable. */

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { BusDescription } from "./bus.ts";
+import type { BusDescription, VirtioQueueBus } from "./bus.ts";
 
 /** Where one virtqueue lies for the device, as I/O virtual addresses (2.7, 2.8). */
 export interface VirtqueueAddresses {
@@ -26,7 +26,7 @@ export interface VirtqueueSetup extends VirtqueueAddresses {
 }
 
 /** A virtio device, whatever carries it. The driver alone decides what is done in which order (3.1). */
-export interface VirtioTransport {
+export interface VirtioTransport extends VirtioQueueBus {
   /** What carries it, for messages: "PCI", "vhost-user". */
   readonly name: string;
   /** Feature bits that the device offers. Known after the first {@linkcode reset}. */
@@ -60,10 +60,12 @@ export interface VirtioTransport {
   /** Starts a virtqueue. */
   enable(virtqueue: number): Promise<void>;
   /**
-   * Stops one virtqueue and waits until the device no longer uses it. False where the device cannot stop one alone
-   * (no RING_RESET, 2.6.1): then only {@linkcode reset} stops it.
+   * True where one virtqueue can be stopped and set up again while others run (RING_RESET, 2.6.1). Known once features
+   * are accepted.
    */
-  stop(virtqueue: number): Promise<boolean>;
+  readonly queuesAlone: boolean;
+  /** Where {@linkcode queuesAlone}: stops one virtqueue and waits until the device no longer uses it. */
+  stop(virtqueue: number): Promise<void>;
   /** Sets DRIVER_OK: the device is live. */
   start(): Promise<void>;
   /** Stops all of it: the device touches no memory when this resolves. Does not wait for a backend that has gone. */
@@ -74,8 +76,6 @@ export interface VirtioTransport {
   readConfig(offset: number, size: 1 | 2 | 4): number;
   /** Changes whenever device configuration changed (2.5.1). */
   readonly configGeneration: number;
-  /** Tells the device that there is something new in a virtqueue. */
-  notify(virtqueue: number): void;
   /** What another isolate needs to notify it, once its virtqueues are set up. */
   describe(): BusDescription;
 }

@@ -92,22 +92,33 @@ export class MappedRegisters implements RegisterQueueBus, RegisterWindow {
   }
 }
 
+/** The bit of interrupt status that tells of changes of device configuration (virtio 1.2, 4.1.4.5). */
+const CONFIGURATION_CHANGED = 1 << 1;
+
 /** The notifications of a virtio device on PCI (virtio 1.2, 4.1.5.2), in any isolate. */
 export class VirtioPciNotifier implements VirtioQueueBus {
   readonly #registers: MappedRegisters;
   readonly #offsets: readonly number[];
+  readonly #status: MappedRegisters | undefined;
+  readonly #statusOffset: number;
 
   /** @param description Where they are mapped. */
   constructor(description: VirtioPciBusDescription) {
+    const { notifyOffsets, interruptStatus } = description;
     this.#registers = new MappedRegisters(description);
-    this.#offsets = description.notifyOffsets;
+    this.#offsets = notifyOffsets;
+    this.#status = interruptStatus && new MappedRegisters(interruptStatus.bar);
+    this.#statusOffset = interruptStatus?.offset ?? 0;
   }
 
   notify(virtqueue: number): void {
     this.#registers.write16(this.#offsets[virtqueue], virtqueue);
   }
 
-  unmaskInterrupt(): void {
-    this.#registers.unmaskInterrupt();
+  unmaskInterrupt(): boolean {
+    if (this.#status === undefined) return false;
+    const causes = this.#status.read8(this.#statusOffset);
+    this.#status.unmaskInterrupt();
+    return (causes & CONFIGURATION_CHANGED) !== 0;
   }
 }

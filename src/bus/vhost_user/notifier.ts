@@ -19,5 +19,7 @@ export class VhostUserNotifier implements VirtioQueueBus {
     this.#kicks[virtqueue].raise();
   }
 
-  unmaskInterrupt(): void {}
+  unmaskInterrupt(): boolean {
+    return false;
+  }
 }
