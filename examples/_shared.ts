@@ -15,12 +15,16 @@ export type Options = Record<
 
 /** What was given: the words in order, and the value of each option. */
 export type Given<O extends Options> =
-  & { words: string[]; json: boolean }
+  & { words: string[]; json: boolean; unsafeNoIommu: boolean }
   & {
     [K in keyof O]: O[K] extends (text: string) => infer T ? T : number;
   };
 
-/** Reads the arguments: as many words as are named, these options, `--json`. Undefined once it printed the help. */
+/** What opens cards that nothing else does, in every example. */
+const EVERY_HELP =
+  "--unsafe-no-iommu opens cards behind no IOMMU, which can then overwrite any memory.";
+
+/** Reads the arguments: as many words as are named, these options, `--json` and `--unsafe-no-iommu`. Undefined once it printed the help. */
 export function parse<O extends Options>(
   args: readonly string[],
   help: string,
@@ -28,12 +32,12 @@ export function parse<O extends Options>(
   options: O,
 ): Given<O> | undefined {
   const given = parseArgs(args, {
-    boolean: ["help", "json"],
+    boolean: ["help", "json", "unsafe-no-iommu"],
     string: ["_", ...Object.keys(options)],
     alias: { help: "h" },
     unknown: (arg, option) => option === undefined || fail(arg, unknown(arg)),
   });
-  if (given.help) return console.log(help), undefined;
+  if (given.help) return console.log(`${help}\n\n${EVERY_HELP}`), undefined;
   const words = given._.map(String);
   if (words.length < names.length) fail(names[words.length], "is missing");
   if (words.length > names.length) fail(words[names.length], "is one too many");
@@ -41,7 +45,8 @@ export function parse<O extends Options>(
     name,
     valueOf(`--${name}`, given[name] as string | undefined, option),
   ]);
-  return { words, json: given.json, ...Object.fromEntries(values) };
+  const { json, "unsafe-no-iommu": unsafeNoIommu } = given;
+  return { words, json, unsafeNoIommu, ...Object.fromEntries(values) };
 }
 
 function unknown(arg: string): string {

@@ -36,8 +36,8 @@ export async function main(args: readonly string[]): Promise<number> {
     seconds: [0, 0, 1e6],
   });
   if (!given) return 0;
-  const { words: [a, b], queues, seconds } = given;
-  const options = { queues, promiscuous: true };
+  const { words: [a, b], queues, seconds, unsafeNoIommu } = given;
+  const options = { queues, unsafeNoIommu, promiscuous: true };
 
   await using left = await openDevice({ ...options, address: a });
   await using right = await openDevice({ ...options, address: b });

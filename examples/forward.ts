@@ -46,8 +46,9 @@ export async function main(args: readonly string[]): Promise<number> {
     seconds: [0, 0, 1e6],
   });
   if (!given) return 0;
-  const { words: [a, b], queues, batch, "irq-timeout": irqTimeoutMs } = given;
-  const options = { queues, irqTimeoutMs, promiscuous: true };
+  const { words: [a, b], queues, batch, unsafeNoIommu } = given;
+  const irqTimeoutMs = given["irq-timeout"];
+  const options = { queues, irqTimeoutMs, unsafeNoIommu, promiscuous: true };
 
   await using from = await openDevice({ ...options, address: a });
   await using to = await openDevice({ ...options, address: b });

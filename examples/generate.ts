@@ -87,9 +87,9 @@ export async function main(args: readonly string[]): Promise<number> {
     seconds: [0, 0, 1e6],
   });
   if (!given) return 0;
-  const { words: [address], size, flows, queues } = given;
+  const { words: [address], size, flows, queues, unsafeNoIommu } = given;
 
-  await using device = await openDevice({ address, queues });
+  await using device = await openDevice({ address, queues, unsafeNoIommu });
   const frame = template(size, device.macAddress);
   const order: Order = { frame, flows, rate: given.rate / queues, queues };
   const worker = import.meta.url;

@@ -64,6 +64,11 @@ export interface DeviceConfig {
   readonly vlanStrip: boolean;
   /** Hugepages: "auto" uses them when there are some, "require" fails without, "never" does without. */
   readonly hugepages: "auto" | "require" | "never";
+  /**
+   * Open a card that is behind no IOMMU, in VFIO's no-IOMMU mode. Nothing keeps such a card, or a mistake in a driver,
+   * from reading and overwriting any memory of the machine. Needs root and hugepages. Default false.
+   */
+  readonly unsafeNoIommu: boolean;
   /** How long to wait for the link when opening, in milliseconds; 0 does not wait. Default 10000. */
   readonly linkTimeoutMs: number;
   /** Catch misuse of packets. Default: `IXL_DEBUG=1`. */
@@ -94,6 +99,7 @@ const DEFAULTS: DeviceConfig = {
   promiscuous: false,
   vlanStrip: false,
   hugepages: "auto",
+  unsafeNoIommu: false,
   linkTimeoutMs: 10_000,
 };
 
@@ -173,6 +179,12 @@ function checkRanges(config: DeviceConfig): void {
     throw new ConfigError(
       field,
       `"${value}" is none of "${choices.join('", "')}"`,
+    );
+  }
+  if (typeof config.unsafeNoIommu !== "boolean") {
+    throw new ConfigError(
+      "unsafeNoIommu",
+      `${config.unsafeNoIommu} is neither true nor false`,
     );
   }
 }

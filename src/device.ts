@@ -54,7 +54,7 @@ export async function openDevice(options: OpenOptions): Promise<Device> {
     simControlsByDevice.set(device, bus);
     return device;
   }
-  const bus = VfioBusDevice.open(pciAddress(address), config.interrupts);
+  const bus = VfioBusDevice.open(pciAddress(address), config);
   return await openDriver(bus, config);
 }
 

@@ -29,6 +29,12 @@ export interface CommandOption {
   readonly help: string;
 }
 
+/** The option of every command that opens a card. */
+export const UNSAFE_NO_IOMMU: CommandOption = {
+  name: "unsafe-no-iommu",
+  help: "open a card behind no IOMMU, which can then overwrite any memory",
+};
+
 /** A command, described. */
 export interface CommandSpec {
   /** What the user types. */

@@ -6,7 +6,7 @@
 import { type Device, openDevice } from "../device.ts";
 import { DeviceTimeoutError } from "../errors.ts";
 import { formatIds } from "../pci/ids.ts";
-import { type Command, defineCommand } from "./command.ts";
+import { type Command, defineCommand, UNSAFE_NO_IOMMU } from "./command.ts";
 import { type Cell, formatTable } from "./table.ts";
 
 /** Opens a card, describes it, and closes it again. */
@@ -22,11 +22,16 @@ export const infoCommand: Command = defineCommand({
       range: [0, 600_000],
       help: "how long to wait for the link",
     },
+    UNSAFE_NO_IOMMU,
     { name: "json", help: "print one object" },
   ],
   run: async (given) => {
     const [address] = given.args;
-    await using device = await openDevice({ address, linkTimeoutMs: 0 });
+    await using device = await openDevice({
+      address,
+      linkTimeoutMs: 0,
+      unsafeNoIommu: given.flag(UNSAFE_NO_IOMMU.name),
+    });
     await waitForLink(device, given.number("link-timeout"));
     const description = describe(device);
     console.log(

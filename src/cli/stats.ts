@@ -7,7 +7,12 @@ import { openDevice } from "../device.ts";
 import { type QueueSnapshot, type Run, run } from "../runtime/run.ts";
 import { stopOnSignals } from "../runtime/signals.ts";
 import { type DeviceStats, emptyStats } from "../stats.ts";
-import { type Command, defineCommand, type Given } from "./command.ts";
+import {
+  type Command,
+  defineCommand,
+  type Given,
+  UNSAFE_NO_IOMMU,
+} from "./command.ts";
 import { type Cell, type Column, LiveTable } from "./table.ts";
 
 const right = (title: string): Column => ({ title, align: "right" });
@@ -55,6 +60,7 @@ export const statsCommand: Command = defineCommand({
       fraction: true,
       help: "when to end; 0 for on a signal",
     },
+    UNSAFE_NO_IOMMU,
     { name: "json", help: "print one object a line" },
   ],
   run: watch,
@@ -63,7 +69,12 @@ export const statsCommand: Command = defineCommand({
 async function watch(given: Given): Promise<number> {
   const [address] = given.args;
   const queues = given.number("queues");
-  await using device = await openDevice({ address, queues, promiscuous: true });
+  await using device = await openDevice({
+    address,
+    queues,
+    promiscuous: true,
+    unsafeNoIommu: given.flag(UNSAFE_NO_IOMMU.name),
+  });
   const worker = new URL("./drop_worker.ts", import.meta.url);
   await using running = await run(device, { worker });
   using _signals = stopOnSignals(() => running.stop());

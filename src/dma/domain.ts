@@ -10,6 +10,8 @@ import type { DmaMemory } from "./memory.ts";
  * another without a copy.
  */
 export interface DmaDomain {
+  /** True where devices use physical addresses: only memory that was allocated `contiguous` can be attached. */
+  readonly contiguous?: boolean;
   /**
    * Sets I/O virtual addresses aside for the whole reservation and maps the committed part.
    * The range never crosses a multiple of 4 GiB: the upper half of an address is the same for all its bytes.

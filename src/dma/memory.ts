@@ -15,6 +15,7 @@ import {
   unlockPages,
 } from "../ffi/mapping.ts";
 import { log, readEnv } from "../log.ts";
+import { ContiguousPages } from "./contiguous.ts";
 
 /** 2 MiB, the page size that x86-64 and arm64 (with 4 KiB base pages) share. */
 export const HUGEPAGE_2M: number = 2 << 20;
@@ -35,6 +36,8 @@ export interface DmaMemoryOptions {
    * plain, `IXL_HUGEPAGES=require` makes it fail instead of falling back.
    */
   readonly backing?: DmaBacking | "auto";
+  /** One piece of RAM, not only of address space: 2 MiB hugepages that are neighbours. For devices without IOMMU. */
+  readonly contiguous?: boolean;
   /** Lock plain pages in RAM: for devices whose IOMMU does not pin them. */
   readonly lock?: boolean;
   /** The NUMA node to prefer; -1, the default, for no preference. */
@@ -72,6 +75,7 @@ export class DmaMemory {
   /** Reserved bytes, a multiple of `pageSize`. */
   readonly reserved: number;
   readonly #memfd: MemFd | undefined;
+  readonly #neighbours: ContiguousPages | undefined;
   readonly #lock: boolean;
   readonly #numaNode: number;
   #committed = 0;
@@ -101,17 +105,23 @@ export class DmaMemory {
         backing === "memfd" ? 0 : this.pageSize,
       );
     }
+    if (options.contiguous && this.#memfd) {
+      const most = this.reserved / this.pageSize;
+      this.#neighbours = new ContiguousPages(this.#memfd, this.pageSize, most);
+    }
   }
 
   /**
    * Allocates memory.
-   * @throws {IxlError} "no-hugepages" when hugepages were asked for and there are not enough.
+   * @throws {IxlError} "no-hugepages" when hugepages were asked for and there are not enough, "permission" when they
+   * shall be contiguous and the kernel does not say where they lie.
    */
   static allocate(options: DmaMemoryOptions): DmaMemory {
     if (!Number.isSafeInteger(options.bytes) || options.bytes <= 0) {
       throw new ConfigError("bytes", `${options.bytes} is no size`);
     }
     const wanted = options.backing ?? "auto";
+    if (options.contiguous) return DmaMemory.#allocateContiguous(options);
     if (wanted !== "auto") return DmaMemory.#allocateOn(wanted, options);
     const policy = readEnv("IXL_HUGEPAGES") ?? "auto";
     if (policy === "never") return DmaMemory.#allocateOn("plain", options);
@@ -122,6 +132,16 @@ export class DmaMemory {
       log("info", options.label ?? "dma", `plain pages: ${error.message}`);
       return DmaMemory.#allocateOn("plain", options);
     }
+  }
+
+  static #allocateContiguous(options: DmaMemoryOptions): DmaMemory {
+    if (options.backing !== "plain") {
+      return DmaMemory.#allocateOn("hugepages", options);
+    }
+    throw new ConfigError(
+      "hugepages",
+      'a card without an IOMMU needs them: leave out hugepages: "never"',
+    );
   }
 
   static #allocateOn(
@@ -141,6 +161,11 @@ export class DmaMemory {
   /** Usable bytes now. */
   get committed(): number {
     return this.#committed;
+  }
+
+  /** Where the first byte lies in RAM, for contiguous memory; else undefined. */
+  get physicalAddress(): bigint | undefined {
+    return this.#neighbours?.address;
   }
 
   /** The memfd behind it, for sharing with another process; undefined for plain memory. */
@@ -163,6 +188,7 @@ export class DmaMemory {
     const length = target - at;
     const address = this.address + BigInt(at);
     onNumaNode(this.#numaNode, () => {
+      if (this.#neighbours) return this.#mapNeighbours(address, target);
       this.#memfd?.allocate(at, length);
       if (this.#memfd) mapFile(address, length, this.#memfd.fd, at);
     });
@@ -181,7 +207,8 @@ export class DmaMemory {
     if (this.#lock) unlockPages(address, length);
     // The buffer stays readable (zeros) for a stray view, but no longer on the old pages.
     mapPlain(address, length);
-    this.#memfd?.release(target, length);
+    if (this.#neighbours) this.#neighbours.shrinkTo(target / this.pageSize);
+    else this.#memfd?.release(target, length);
     this.#committed = target;
     return target;
   }
@@ -191,6 +218,14 @@ export class DmaMemory {
     this.decommit(0);
     this.#memfd?.close();
     this.#freed = true;
+  }
+
+  #mapNeighbours(address: bigint, committed: number): void {
+    const pages = this.#neighbours!.growTo(committed / this.pageSize);
+    pages.forEach(({ offset }, i) => {
+      const at = address + BigInt(i * this.pageSize);
+      mapFile(at, this.pageSize, this.#memfd!.fd, offset);
+    });
   }
 
   #assertLive(): void {

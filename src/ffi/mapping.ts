@@ -11,11 +11,16 @@
 import { IxlError, SystemError } from "../errors.ts";
 import { check, closeFd, cString, errno, libc } from "./libc.ts";
 
+const O_RDONLY = 0;
+const O_CLOEXEC = 0x80000;
+const PROT_READ = 1;
+
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 0x01;
 const MAP_PRIVATE = 0x02;
 const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = 0x20;
+const MAP_POPULATE = 0x8000;
 const MFD_CLOEXEC = 0x1;
 const MFD_HUGETLB = 0x4;
 /** memfd_create(2): log2 of the page size goes above this bit. */
@@ -23,6 +28,9 @@ const MFD_HUGE_SHIFT = 26;
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 const MAP_FAILED = 0xffffffffffffffffn;
+/** Bits 0 to 54 of an entry of /proc/PID/pagemap, where the page is present (Linux: admin-guide/mm/pagemap.rst). */
+const FRAME_NUMBER = (1n << 55n) - 1n;
+const PAGEMAP_ENTRY_BYTES = 8n;
 
 /** The system's ordinary page size in bytes, on x86-64 and on almost every arm64 kernel. */
 export const PAGE_SIZE = 4096;
@@ -119,6 +127,28 @@ export class MemFd {
     );
   }
 
+  /**
+   * Where the page at `offset`, which is allocated, lies in RAM.
+   * @throws {IxlError} "permission" when the kernel does not tell this process.
+   */
+  physicalAddress(offset: number): bigint {
+    const length = BigInt(this.hugePageSize || PAGE_SIZE);
+    const address = libc().mmap(
+      0n,
+      length,
+      PROT_READ,
+      MAP_SHARED | MAP_POPULATE,
+      this.fd,
+      BigInt(offset),
+    );
+    if (address === MAP_FAILED) throw new SystemError("mmap", errno());
+    try {
+      return frameNumber(address) * BigInt(PAGE_SIZE);
+    } finally {
+      libc().munmap(address, length);
+    }
+  }
+
   /** Returns the pages of a range to the system. */
   release(offset: number, length: number): void {
     check(
@@ -136,4 +166,32 @@ export class MemFd {
   close(): void {
     closeFd(this.fd);
   }
+}
+
+/** The number of the page of RAM behind an address that is populated. */
+function frameNumber(address: bigint): bigint {
+  const path = "/proc/self/pagemap";
+  const fd = check(
+    `open ${path}`,
+    libc().open(cString(path), O_RDONLY | O_CLOEXEC, 0),
+  );
+  const entry = new BigUint64Array(1);
+  const at = (address / BigInt(PAGE_SIZE)) * PAGEMAP_ENTRY_BYTES;
+  try {
+    const read = libc().pread(
+      fd,
+      new Uint8Array(entry.buffer),
+      PAGEMAP_ENTRY_BYTES,
+      at,
+    );
+    check(`read ${path}`, Number(read));
+  } finally {
+    closeFd(fd);
+  }
+  const frame = entry[0] & FRAME_NUMBER;
+  if (frame !== 0n) return frame;
+  throw new IxlError(
+    "permission",
+    "physical addresses are only told to a process with CAP_SYS_ADMIN: run as root",
+  );
 }

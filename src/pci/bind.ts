@@ -5,7 +5,12 @@
  */
 import { IxlError } from "../errors.ts";
 import { listFolder, readSmallFile, writeSmallFile } from "../ffi/files.ts";
-import { findPciEthernet, type PciFunction } from "./sysfs.ts";
+import {
+  findPciEthernet,
+  howToAllowNoIommu,
+  noIommuMode,
+  type PciFunction,
+} from "./sysfs.ts";
 
 const DEVICES = "/sys/bus/pci/devices";
 const DRIVERS = "/sys/bus/pci/drivers";
@@ -78,10 +83,10 @@ function assertBindable({ address, iommuGroup }: PciFunction): void {
       `the module ${VFIO_DRIVER} is not loaded: modprobe ${VFIO_DRIVER}`,
     );
   }
-  if (iommuGroup !== undefined) return;
+  if (iommuGroup !== undefined || noIommuMode() === "on") return;
   throw new IxlError(
     "not-supported",
-    `${address} has no IOMMU: switch it on in the firmware and start the kernel with intel_iommu=on or amd_iommu=on`,
+    `${address} has no IOMMU: switch it on in the firmware and start the kernel with intel_iommu=on or amd_iommu=on. Where there is none, VFIO's no-IOMMU mode does without, and lets the card write to any memory: ${howToAllowNoIommu()}`,
   );
 }
 

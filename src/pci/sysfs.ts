@@ -8,6 +8,9 @@ import type { PciIds } from "./ids.ts";
 
 const DEVICES = "/sys/bus/pci/devices";
 const CLASS_ETHERNET = 0x0200;
+const NO_IOMMU_MODE = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode";
+/** How VFIO names the groups of that mode. */
+const NO_IOMMU_GROUP = "vfio-noiommu";
 
 /** A PCI network card as the kernel lists it. */
 export interface PciFunction {
@@ -25,6 +28,8 @@ export interface PciFunction {
   readonly link: string | undefined;
   /** Number of its IOMMU group; undefined when there is no IOMMU. */
   readonly iommuGroup: string | undefined;
+  /** True when VFIO made that group for a card without IOMMU, in its unsafe no-IOMMU mode. */
+  readonly noIommu: boolean;
 }
 
 /** All Ethernet cards on the PCI bus; none where there is no such bus. */
@@ -61,7 +66,23 @@ function readFunction(address: string): PciFunction {
       ? undefined
       : readSmallFile(`${folder}/net/${interfaces[0]}/operstate`)?.trim(),
     iommuGroup: linkName(`${folder}/iommu_group`),
+    noIommu: readSmallFile(`${folder}/iommu_group/name`)?.trim() ===
+      NO_IOMMU_GROUP,
   };
+}
+
+/** Whether VFIO hands out cards without IOMMU: "absent" when it is not loaded, or was built without that mode. */
+export function noIommuMode(): "on" | "off" | "absent" {
+  const text = readSmallFile(NO_IOMMU_MODE)?.trim();
+  if (text === undefined) return "absent";
+  return text === "Y" ? "on" : "off";
+}
+
+/** What to do for {@linkcode noIommuMode} to become "on". */
+export function howToAllowNoIommu(): string {
+  return noIommuMode() === "off"
+    ? `write Y to ${NO_IOMMU_MODE} as root, then run \`ixl bind\``
+    : "load VFIO with it as root (modprobe vfio enable_unsafe_noiommu_mode=1; the kernel needs CONFIG_VFIO_NOIOMMU), then run `ixl bind`";
 }
 
 function numberIn(file: string, fallback = 0): number {

@@ -81,6 +81,11 @@ const LAB_FILE = fileURLToPath(
   new URL("../out/lab/lab.json", import.meta.url),
 );
 
+/** Written by `deno task lab`, where it could be built. */
+const NO_IOMMU_MODULE = fileURLToPath(
+  new URL("../out/lab/vfio-no-iommu.ko", import.meta.url),
+);
+
 interface Check {
   met: () => boolean;
   /** What to do when it is not met. */
@@ -115,6 +120,11 @@ const CHECKS = {
   lab: {
     met: () => existsSync(LAB_FILE),
     advice: "prepare the virtual machines: deno task lab",
+  },
+  noIommu: {
+    met: () => existsSync(NO_IOMMU_MODULE),
+    advice:
+      "build VFIO with its no-IOMMU mode: deno task lab says what is missing",
   },
   cc: command("cc", "gcc libc6-dev"),
   ip: command("ip", "iproute2"),

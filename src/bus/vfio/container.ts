@@ -7,16 +7,19 @@
 import type { DmaDomain } from "../../dma/domain.ts";
 import { IovaAllocator } from "../../dma/iova.ts";
 import { MappedDomain } from "../../dma/mapped_domain.ts";
+import { PhysicalDomain } from "../../dma/physical_domain.ts";
 import { IxlError, SystemError } from "../../errors.ts";
 import { closeFd, cString, errno, libc } from "../../ffi/libc.ts";
 import { listFolder } from "../../ffi/files.ts";
+import { howToAllowNoIommu } from "../../pci/sysfs.ts";
 import {
+  IommuKind,
   isGroupViable,
   joinContainer,
   mapDma,
   openGroupDevice,
   setIommu,
-  supportsType1,
+  supportsIommu,
   unmapDma,
   usableRanges,
 } from "./ioctl.ts";
@@ -34,6 +37,14 @@ const CAUTIOUS_RANGES = [{ start: 1n << 21n, end: 0xfee00000n }];
 /** Address 0 stays unmapped, so that a descriptor that was never filled is a fault. */
 const FIRST_IOVA = 1n << 21n;
 
+/** An IOMMU group as the kernel numbers it. */
+export interface GroupName {
+  /** Its number. */
+  readonly number: string;
+  /** True when it only stands for a card without IOMMU. */
+  readonly noIommu: boolean;
+}
+
 interface Group {
   readonly fd: number;
   users: number;
@@ -44,20 +55,24 @@ export class VfioContainer {
   static #current: VfioContainer | undefined;
 
   readonly #fd: number;
+  readonly #kind: IommuKind;
   readonly #groups = new Map<string, Group>();
   readonly #open = new Set<string>();
-  #domain: MappedDomain | undefined;
+  #domain: DmaDomain | undefined;
 
-  private constructor() {
+  private constructor(kind: IommuKind) {
+    this.#kind = kind;
     this.#fd = openFile("/dev/vfio/vfio", {
       [ENOENT]:
         "there is no /dev/vfio/vfio: load the modules (modprobe vfio-pci)",
     });
-    if (supportsType1(this.#fd)) return;
+    if (supportsIommu(this.#fd, kind)) return;
     closeFd(this.#fd);
     throw new IxlError(
       "not-supported",
-      "this kernel has no type 1 IOMMU for VFIO: load it (modprobe vfio_iommu_type1)",
+      kind === IommuKind.type1
+        ? "this kernel has no type 1 IOMMU for VFIO: load it (modprobe vfio_iommu_type1)"
+        : `VFIO's no-IOMMU mode is not on: ${howToAllowNoIommu()}`,
     );
   }
 
@@ -65,11 +80,18 @@ export class VfioContainer {
    * Opens a device.
    *
    * @param address Its PCI address.
-   * @param group The number of its IOMMU group.
+   * @param group Its IOMMU group.
    * @returns Its file descriptor; the container's address space is ready then.
    */
-  static open(address: string, group: string): VfioFile {
-    const container = VfioContainer.#current ??= new VfioContainer();
+  static open(address: string, group: GroupName): VfioFile {
+    const kind = group.noIommu ? IommuKind.none : IommuKind.type1;
+    const container = VfioContainer.#current ??= new VfioContainer(kind);
+    if (container.#kind !== kind) {
+      throw new IxlError(
+        "not-supported",
+        `${address} cannot share memory with the cards that are open: some are behind an IOMMU and some are not, use a program for each kind`,
+      );
+    }
     try {
       return container.#openDevice(address, group);
     } catch (error) {
@@ -79,20 +101,20 @@ export class VfioContainer {
   }
 
   /** Gives a closed device back, its group with the group's last device, and the container with the last group. */
-  release(address: string, group: string): void {
+  release(address: string, group: GroupName): void {
     this.#open.delete(address);
     this.#leave(group);
   }
 
-  #leave(group: string): void {
-    const entry = this.#groups.get(group);
+  #leave({ number }: GroupName): void {
+    const entry = this.#groups.get(number);
     if (entry === undefined || --entry.users > 0) return;
     closeFd(entry.fd);
-    this.#groups.delete(group);
+    this.#groups.delete(number);
     this.#closeIfUnused();
   }
 
-  #openDevice(address: string, group: string): VfioFile {
+  #openDevice(address: string, group: GroupName): VfioFile {
     if (this.#open.has(address)) {
       throw new IxlError(
         "device-busy",
@@ -110,13 +132,14 @@ export class VfioContainer {
     }
   }
 
-  #join(number: string): Group {
+  #join(name: GroupName): Group {
+    const { number } = name;
     const joined = this.#groups.get(number);
     if (joined !== undefined) {
       joined.users++;
       return joined;
     }
-    const fd = openGroup(number);
+    const fd = openGroup(name);
     try {
       assertViable(fd, number);
       joinContainer(fd, this.#fd);
@@ -130,8 +153,9 @@ export class VfioContainer {
     return group;
   }
 
-  #createDomain(): MappedDomain {
-    setIommu(this.#fd);
+  #createDomain(): DmaDomain {
+    setIommu(this.#fd, this.#kind);
+    if (this.#kind === IommuKind.none) return new PhysicalDomain();
     const ranges = (usableRanges(this.#fd) ?? CAUTIOUS_RANGES).map((
       { start, end },
     ) => ({ start: start < FIRST_IOVA ? FIRST_IOVA : start, end }));
@@ -164,8 +188,11 @@ export interface VfioFile {
   readonly dma: DmaDomain;
 }
 
-function openGroup(number: string): number {
-  return openFile(`/dev/vfio/${number}`, {
+function openGroup({ number, noIommu }: GroupName): number {
+  const path = `/dev/vfio/${noIommu ? "noiommu-" : ""}${number}`;
+  const capability = `${path} is only for CAP_SYS_RAWIO: run as root`;
+  return openFile(path, {
+    ...(noIommu ? { [EPERM]: capability, [EACCES]: capability } : {}),
     [ENOENT]:
       `IOMMU group ${number} is not with VFIO: run \`ixl bind\` on its device first`,
     [EBUSY]: `IOMMU group ${number} is used by another process: end it first`,
@@ -176,13 +203,14 @@ function openFile(path: string, hints: Record<number, string>): number {
   const fd = libc().open(cString(path), O_RDWR | O_CLOEXEC, 0);
   if (fd >= 0) return fd;
   const code = errno();
+  const hint = hints[code];
   if (code === EACCES || code === EPERM) {
     throw new IxlError(
       "permission",
-      `${path} may not be opened by this user: chown it, or run as root`,
+      hint ??
+        `${path} may not be opened by this user: chown it, or run as root`,
     );
   }
-  const hint = hints[code];
   if (hint === undefined) throw new SystemError(`open ${path}`, code);
   throw new IxlError(code === EBUSY ? "device-busy" : "device-not-found", hint);
 }

@@ -5,12 +5,23 @@
  */
 import type { DeviceConfig } from "../../config.ts";
 import type { DmaDomain } from "../../dma/domain.ts";
-import { IxlError, NotSupportedError, SystemError } from "../../errors.ts";
+import {
+  ConfigError,
+  IxlError,
+  NotSupportedError,
+  SystemError,
+} from "../../errors.ts";
 import { closeFd, errno, libc } from "../../ffi/libc.ts";
 import { IrqLine } from "../../irq/line.ts";
+import { log } from "../../log.ts";
 import type { PciIds } from "../../pci/ids.ts";
 import { VFIO_DRIVER } from "../../pci/bind.ts";
-import { findPciEthernet, type PciFunction } from "../../pci/sysfs.ts";
+import {
+  findPciEthernet,
+  howToAllowNoIommu,
+  noIommuMode,
+  type PciFunction,
+} from "../../pci/sysfs.ts";
 import type {
   BarBusDevice,
   ConfigSpace,
@@ -19,7 +30,7 @@ import type {
   Registers,
   VfioBusDescription,
 } from "../bus.ts";
-import { VfioContainer, type VfioFile } from "./container.ts";
+import { type GroupName, VfioContainer, type VfioFile } from "./container.ts";
 import {
   canReset,
   irqCount,
@@ -37,6 +48,12 @@ const COMMAND = 0x04;
 const COMMAND_MEMORY = 1 << 1;
 const COMMAND_BUS_MASTER = 1 << 2;
 
+const NO_IOMMU_WARNING =
+  "no IOMMU: the card, or a mistake in its driver, can read and overwrite any memory of this machine, the kernel's too; the kernel marks itself tainted";
+
+/** What of a device's configuration VFIO needs. */
+export type VfioOptions = Pick<DeviceConfig, "interrupts" | "unsafeNoIommu">;
+
 /** A card that is bound to vfio-pci, opened. */
 export class VfioBusDevice implements BarBusDevice {
   readonly address: string;
@@ -46,14 +63,14 @@ export class VfioBusDevice implements BarBusDevice {
   readonly dma: DmaDomain;
   readonly interrupts: InterruptVectors;
   readonly removal: IrqLine;
-  readonly #group: string;
+  readonly #group: GroupName;
   readonly #file: VfioFile;
   readonly #bars = new Map<number, MappedBar & { region: MappedRegion }>();
   #closed = false;
 
   private constructor(
     card: PciFunction,
-    group: string,
+    group: GroupName,
     file: VfioFile,
     interrupts: DeviceConfig["interrupts"],
   ) {
@@ -76,12 +93,13 @@ export class VfioBusDevice implements BarBusDevice {
    * Opens a card.
    *
    * @param address Its PCI address in full.
-   * @param interrupts Which kind it shall use.
+   * @param options Which kind of interrupts it shall use, and whether the user accepts that it is behind no IOMMU.
    * @throws {IxlError} "device-not-found", "device-busy", "permission" or "not-supported", each with what to do.
+   * @throws {ConfigError} When it is behind an IOMMU, so that there is nothing to accept.
    */
   static open(
     address: string,
-    interrupts: DeviceConfig["interrupts"],
+    { interrupts, unsafeNoIommu }: VfioOptions,
   ): VfioBusDevice {
     const card = findPciEthernet(address);
     if (card === undefined) {
@@ -90,10 +108,11 @@ export class VfioBusDevice implements BarBusDevice {
         `there is no network card "${address}": \`ixl list\` shows what there is`,
       );
     }
-    const obstacle = vfioObstacle(card);
+    const obstacle = vfioObstacle(card, unsafeNoIommu);
     if (obstacle !== undefined) throw obstacle;
-    const group = card.iommuGroup!;
+    const group = { number: card.iommuGroup!, noIommu: card.noIommu };
     const file = VfioContainer.open(address, group);
+    if (card.noIommu) log("warn", address, NO_IOMMU_WARNING);
     try {
       return new VfioBusDevice(card, group, file, interrupts);
     } catch (error) {
@@ -164,20 +183,40 @@ export class VfioBusDevice implements BarBusDevice {
 }
 
 /** Why a card cannot be opened over VFIO; undefined when nothing is known to be in the way. */
-export function vfioObstacle(card: PciFunction): IxlError | undefined {
-  if (card.iommuGroup === undefined) {
-    return new IxlError(
-      "not-supported",
-      `${card.address} has no IOMMU: switch it on in the firmware and start the kernel with intel_iommu=on or amd_iommu=on`,
+export function vfioObstacle(
+  card: PciFunction,
+  unsafeNoIommu = false,
+): IxlError | undefined {
+  const { address, driver, iommuGroup, noIommu } = card;
+  if (unsafeNoIommu && iommuGroup !== undefined && !noIommu) {
+    return new ConfigError(
+      "unsafeNoIommu",
+      `${address} is behind an IOMMU: leave the option out`,
     );
   }
-  if (card.driver === VFIO_DRIVER) return undefined;
+  if (iommuGroup === undefined || (noIommu && !unsafeNoIommu)) {
+    const reason = withoutIommu(card, unsafeNoIommu);
+    if (reason !== undefined) return new IxlError("not-supported", reason);
+  }
+  if (driver === VFIO_DRIVER) return undefined;
   return new IxlError(
     "device-busy",
-    `${card.address} is with ${
-      card.driver ?? "no driver"
-    }, not with ${VFIO_DRIVER}: run \`ixl bind ${card.address}\` as root first`,
+    `${address} is with ${
+      driver ?? "no driver"
+    }, not with ${VFIO_DRIVER}: run \`ixl bind ${address}\` as root first`,
   );
+}
+
+/** What keeps a card without IOMMU from being opened, other than its driver. */
+function withoutIommu(
+  { address }: PciFunction,
+  unsafeNoIommu: boolean,
+): string | undefined {
+  if (!unsafeNoIommu) {
+    return `${address} has no IOMMU: switch it on in the firmware and start the kernel with intel_iommu=on or amd_iommu=on. Where there is none, --unsafe-no-iommu (unsafeNoIommu: true) does without, and lets the card write to any memory`;
+  }
+  if (noIommuMode() === "on") return undefined;
+  return `${address} has no IOMMU, and VFIO's no-IOMMU mode is not on: ${howToAllowNoIommu()}`;
 }
 
 /** Configuration space through the device's file. */

@@ -26,6 +26,8 @@ const VFIO_IOMMU_UNMAP_DMA = base(14);
 const API_VERSION = 0;
 /** VFIO_TYPE1v2_IOMMU: mappings are unmapped as they were mapped. */
 const TYPE1V2 = 3n;
+/** VFIO_NOIOMMU_IOMMU: nothing is mapped, and nothing is kept out. */
+const NO_IOMMU = 8n;
 const GROUP_FLAGS_VIABLE = 1;
 const DEVICE_FLAGS_RESET = 1;
 const REGION_FLAG_MMAP = 4;
@@ -81,16 +83,21 @@ function callValue(
   return result;
 }
 
-/** True when the kernel speaks the version of VFIO that is spoken here, with a type 1 IOMMU. */
-export function supportsType1(container: number): boolean {
+/** What stands between the devices of a container and memory. */
+export const IommuKind = { type1: TYPE1V2, none: NO_IOMMU } as const;
+/** One of {@linkcode IommuKind}. */
+export type IommuKind = typeof IommuKind[keyof typeof IommuKind];
+
+/** True when the kernel speaks the version of VFIO that is spoken here, with this kind of IOMMU. */
+export function supportsIommu(container: number, kind: IommuKind): boolean {
   const version = libc().ioctlValue(container, VFIO_GET_API_VERSION, 0n);
   return version === API_VERSION &&
-    libc().ioctlValue(container, VFIO_CHECK_EXTENSION, TYPE1V2) === 1;
+    libc().ioctlValue(container, VFIO_CHECK_EXTENSION, kind) === 1;
 }
 
-/** Makes the container use a type 1 IOMMU: once, after the first group joined. */
-export function setIommu(container: number): void {
-  callValue("VFIO_SET_IOMMU", container, VFIO_SET_IOMMU, TYPE1V2);
+/** Makes the container use a kind of IOMMU: once, after the first group joined. */
+export function setIommu(container: number, kind: IommuKind): void {
+  callValue("VFIO_SET_IOMMU", container, VFIO_SET_IOMMU, kind);
 }
 
 /** True when every device of the group is with VFIO or without a driver. */

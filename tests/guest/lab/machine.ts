@@ -48,6 +48,8 @@ export interface MachineDescription {
   readonly cpus?: number;
   /** 2 MiB pages reserved at boot; none by default. */
   readonly hugepages?: number;
+  /** An IOMMU that all cards are behind; there is one by default. */
+  readonly iommu?: boolean;
   /** More words for the kernel. */
   readonly kernelArguments?: readonly string[];
 }
@@ -190,12 +192,12 @@ function kernelCommandLine(
 }
 
 /** QEMU's arguments for a machine without cards, on an accelerator. */
-export function baseArguments(accelerator: string): string[] {
+export function baseArguments(accelerator: string, iommu = true): string[] {
   return [
     "-nodefaults -display none -vga none -no-reboot",
     `-accel ${accelerator} -cpu max -M q35,kernel-irqchip=split`,
     // First of all devices, for them to be behind it.
-    "-device intel-iommu,intremap=on,caching-mode=on",
+    ...(iommu ? ["-device intel-iommu,intremap=on,caching-mode=on"] : []),
   ].flatMap((words) => words.split(" "));
 }
 
@@ -209,7 +211,7 @@ export function machineArguments(
 ): string[] {
   const { memoryMib = 1024, cpus = 2 } = machine;
   return [
-    ...baseArguments(accelerator),
+    ...baseArguments(accelerator, machine.iommu),
     ...["-smp", `${cpus}`, "-m", `${memoryMib}`],
     ...["-kernel", files.kernel, "-initrd", files.initramfs],
     ...["-append", kernelCommandLine(machine, files)],

@@ -13,6 +13,7 @@ export {
   type NicProperties,
 } from "./machine.ts";
 export { Nic } from "./nic.ts";
+export { NO_IOMMU_MODULE } from "./no_iommu.ts";
 export { type Outcome, Program } from "./program.ts";
 export { type EventOptions, Qmp, type QmpEvent } from "./qmp.ts";
 export {

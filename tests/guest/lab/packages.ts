@@ -22,7 +22,10 @@ const PARTS: Record<Part, { packages: string[]; why: string }> = {
 };
 
 /** Runs a shell script and returns what it prints; throws that if it fails. */
-async function shell(script: string, sudo: string[]): Promise<string> {
+export async function shell(
+  script: string,
+  sudo: string[] = [],
+): Promise<string> {
   const [command, ...args] = [...sudo, "sh", "-ec", `exec 2>&1\n${script}`];
   const options = { args, stdin: "null" } as const;
   const { success, stdout } = await new Deno.Command(command, options).output();
@@ -31,10 +34,12 @@ async function shell(script: string, sudo: string[]): Promise<string> {
   throw new Error(`${printed}\n${script.trim()}\nhas failed`);
 }
 
-const asRoot = (script: string) =>
+/** The same, as root. */
+export const asRoot = (script: string): Promise<string> =>
   shell(script, Deno.uid() === 0 ? [] : ["sudo"]);
 
-const APT = "apt-get -q -o Dpkg::Use-Pty=0";
+/** How packages are fetched. */
+export const APT = "apt-get -q -o Dpkg::Use-Pty=0";
 
 /**
  * Adds the backports suite: the machine's own source of its main suite, with
@@ -69,7 +74,7 @@ exit 1
 
 /** The version of QEMU that would be installed now. */
 async function offeredQemu(): Promise<string | undefined> {
-  const policy = await shell(`apt-cache policy ${PARTS.qemu.packages}`, []);
+  const policy = await shell(`apt-cache policy ${PARTS.qemu.packages}`);
   return /Candidate: (?:\d+:)?(\d\S*)/.exec(policy)?.[1];
 }
 

@@ -13,6 +13,7 @@ import {
   loadLab,
   saveLab,
 } from "./lab.ts";
+import { buildNoIommuModule, forgetNoIommuModule } from "./no_iommu.ts";
 import { install } from "./packages.ts";
 import { probeAccelerator, probeImage } from "./probe.ts";
 
@@ -31,6 +32,7 @@ async function prepare(): Promise<Lab> {
   }
   const parts = await installed();
   Deno.mkdirSync(LAB_FOLDER, { recursive: true });
+  forgetNoIommuModule();
   console.log("Booting a guest, under KVM if that works");
   const accelerator = await probeAccelerator(parts.kernel);
   const image = await probeImage(parts.kernel, accelerator);
@@ -41,6 +43,10 @@ async function prepare(): Promise<Lab> {
 
 async function main(): Promise<void> {
   const { qemuVersion, kernel, accelerator } = loadLab() ?? await prepare();
+  // Only the tests of that mode need it: they say so where it is missing.
+  await buildNoIommuModule(kernel).catch(({ message }) =>
+    console.error(`No module for VFIO's no-IOMMU mode: ${message}`)
+  );
   console.log(
     `The lab is ready: QEMU ${qemuVersion}, Linux ${kernel.version}, ${accelerator}`,
   );

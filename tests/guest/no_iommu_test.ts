@@ -1,0 +1,205 @@
+/**
+ * Cards behind no IOMMU: what is said of them, and VFIO's no-IOMMU mode where it is asked for.
+ *
+ * The scenarios build on each other: the guest begins with the kernel's own VFIO, which lacks the mode, goes on with a
+ * module that has it, and follows what the error messages say.
+ */
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
+import { CardProgram } from "./card_program.ts";
+import { numbered } from "./frames.ts";
+import {
+  asUser,
+  bindDriver,
+  type Guest,
+  guestScenarios,
+  NO_IOMMU_MODULE,
+  untilDevice,
+  USER,
+} from "./lab/mod.ts";
+
+const scenario = guestScenarios({
+  name: "no_iommu",
+  nics: [{ model: "igb", hotplug: true }, { model: "e1000" }],
+  iommu: false,
+  hugepages: 64,
+}, "noIommu");
+
+const IXL = ["deno", "run", "-q", "-P=demo", "src/cli/main.ts"];
+const BRIDGE = ["deno", "run", "-q", "-P=demo", "examples/bridge.ts"];
+const ACCEPTED = "--unsafe-no-iommu";
+const START = { timeoutMs: 90_000 };
+const PARAMETER = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode";
+const HUGEPAGES = "/proc/sys/vm/nr_hugepages";
+
+/** Runs a command that fails, and returns the one line that it says. */
+async function complaint(guest: Guest, command: string[]): Promise<string> {
+  const { code, stderr } = await guest.run(command);
+  assert(code === 1 || code === 2, `${code}: ${stderr}`);
+  const lines = stderr.trim().split("\n");
+  // A card that could be opened has warned before.
+  const said = lines.filter((line) => !line.startsWith("ixl warn"));
+  assertEquals(said.length, 1, stderr);
+  return said[0];
+}
+
+const listing = (guest: Guest) => guest.sh(`${IXL.join(" ")} list --json`);
+
+/** Runs something that fails, and expects everything to be as before. */
+async function refused(guest: Guest, ...args: string[]): Promise<string> {
+  const before = await listing(guest);
+  const why = await complaint(guest, [...IXL, ...args]);
+  assertEquals(await listing(guest), before);
+  return why;
+}
+
+/** Warnings of the library in what a program said. */
+const warnings = (stderr: string) =>
+  stderr.split("\n").filter((line) => line.startsWith("ixl warn"));
+
+scenario("the errors say what is missing, before VFIO", async (guest) => {
+  const { address } = guest.nics[1];
+  await guest.loadModule("e1000");
+  await bindDriver(guest, address, "e1000");
+  const plain = await refused(guest, "info", address);
+  assertStringIncludes(plain, "intel_iommu=on");
+  assertStringIncludes(plain, ACCEPTED);
+  const accepted = await refused(guest, "info", address, ACCEPTED);
+  assertStringIncludes(accepted, "enable_unsafe_noiommu_mode=1");
+  assertStringIncludes(accepted, "CONFIG_VFIO_NOIOMMU");
+  const bound = await refused(guest, "bind", address);
+  assertStringIncludes(bound, "intel_iommu=on");
+  assertStringIncludes(bound, "enable_unsafe_noiommu_mode=1");
+});
+
+scenario("the mode is off until somebody writes Y", async (guest) => {
+  const { address } = guest.nics[1];
+  await guest.sh(`
+    modprobe -r vfio_pci vfio_iommu_type1
+    insmod ${NO_IOMMU_MODULE}
+    modprobe vfio-pci
+  `);
+  const off = await refused(guest, "info", address, ACCEPTED);
+  assertStringIncludes(off, `write Y to ${PARAMETER}`);
+  assertStringIncludes(await refused(guest, "bind", address), "write Y");
+  await guest.sh(`echo Y > ${PARAMETER}`);
+  const kernel = await refused(guest, "info", address, ACCEPTED);
+  assertStringIncludes(kernel, `ixl bind ${address}`);
+  await guest.sh(`${IXL.join(" ")} bind ${address}`);
+  assertStringIncludes(await refused(guest, "info", address), ACCEPTED);
+});
+
+scenario("opens it for root alone, and warns once", async (guest) => {
+  const { address } = guest.nics[1];
+  await bindDriver(guest, address, "vfio-pci");
+  const info = [...IXL, "info", address, ACCEPTED];
+  const { code, stderr } = await guest.run(info);
+  assertEquals(code, 0, stderr);
+  assertEquals(warnings(stderr).length, 1, stderr);
+  assertStringIncludes(stderr, "any memory");
+  await guest.sh(`chown ${USER} /dev/vfio/noiommu-*`);
+  assertStringIncludes(
+    await complaint(guest, asUser(info)),
+    "CAP_SYS_RAWIO",
+  );
+  const noAdmin = ["setpriv", "--bounding-set=-sys_admin"];
+  assertStringIncludes(
+    await complaint(guest, [...noAdmin, ...info]),
+    "CAP_SYS_ADMIN",
+  );
+});
+
+scenario("passes numbered frames both ways, again and again", async (guest) => {
+  const [a, b] = guest.nics;
+  for (const turn of [1, 2]) {
+    for (const { address } of [a, b]) {
+      await bindDriver(guest, address, "vfio-pci");
+    }
+    const bridge = await guest.spawn([
+      ...[...BRIDGE, a.address, b.address, ACCEPTED],
+    ]);
+    await bridge.prints(/bridging/, START);
+    for (const [from, to] of [[a, b], [b, a]]) {
+      for (let at = 0; at < 128; at += 32) {
+        const frames = Array.from(
+          { length: 32 },
+          (_, i) => numbered(at + i, to.mac, 60 + 7 * (at + i)),
+        );
+        await from.port.send(...frames);
+        assertEquals(await to.port.receiveMany(32), frames, `turn ${turn}`);
+      }
+    }
+    await bridge.signal("SIGTERM");
+    const { code, stderr } = await bridge.ended();
+    assertEquals(code, 0, stderr);
+    assertEquals(warnings(stderr).length, 2, stderr);
+  }
+});
+
+scenario("a pool grows into its neighbours, or says why not", async (guest) => {
+  const [nic] = guest.nics;
+  const card = await CardProgram.start(guest, nic, {
+    unsafeNoIommu: true,
+    poolEntries: 2048,
+    poolMaxEntries: 16384,
+  });
+  const free = async () =>
+    Number(
+      await guest.sh("awk '/HugePages_Free/ { print $2 }' /proc/meminfo"),
+    );
+  const before = await free();
+  await card.call("extendRxMempool", 0, 6144);
+  const grown = await free();
+  assert(grown < before, `${before} to ${grown} free hugepages`);
+  const frames = Array.from({ length: 64 }, (_, i) => numbered(i, nic.mac));
+  await nic.port.send(...frames);
+  assertEquals(await nic.port.receiveMany(64), frames);
+  await guest.sh(`echo 0 > ${HUGEPAGES}`);
+  const error = await assertRejects(() =>
+    card.call("extendRxMempool", 0, 4096)
+  );
+  assertStringIncludes((error as Error).message, "right behind it");
+  await nic.port.send(...frames);
+  assertEquals(await nic.port.receiveMany(64), frames);
+  await guest.sh(`echo 64 > ${HUGEPAGES}`);
+  await card.call("shrinkRxMempool", 0, 6144);
+  await card.close();
+  assertEquals(await free(), 64);
+});
+
+scenario("a card that is removed ends the program", async (guest) => {
+  const [a, b] = guest.nics;
+  for (const turn of [1, 2]) {
+    for (const { address } of [a, b]) {
+      await bindDriver(guest, address, "vfio-pci");
+    }
+    const bridge = await guest.spawn([
+      ...[...BRIDGE, a.address, b.address, ACCEPTED],
+    ]);
+    await bridge.prints(/bridging/, START);
+    const frame = numbered(turn, b.mac);
+    await a.port.send(frame);
+    assertEquals(await b.port.receive(), frame);
+    await a.unplug();
+    const { code, stderr } = await bridge.ended();
+    assertEquals(code, 1, `turn ${turn}: ${stderr}`);
+    assertStringIncludes(stderr, `${a.address} was removed`);
+    await untilDevice(guest, a.address, "absent");
+    await a.plug();
+    await untilDevice(guest, a.address, "present");
+  }
+});
+
+scenario("without hugepages it says how to get them", async (guest) => {
+  const [, { address }] = guest.nics;
+  await bindDriver(guest, address, "vfio-pci");
+  const info = [...IXL, "info", address, ACCEPTED];
+  await guest.sh(`echo 0 > ${HUGEPAGES}`);
+  assertStringIncludes(await complaint(guest, info), "hugepages=256");
+  await guest.sh(`echo 64 > ${HUGEPAGES}`);
+  assertEquals((await guest.run(info)).code, 0);
+});
