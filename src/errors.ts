@@ -170,8 +170,13 @@ const ERRNO_NAMES: Record<number, string> = {
   22: "EINVAL (invalid argument)",
   24: "EMFILE (too many open files)",
   28: "ENOSPC (no space)",
+  32: "EPIPE (the other end is closed)",
+  36: "ENAMETOOLONG (name too long)",
   38: "ENOSYS (not implemented by this kernel)",
   77: "EBADFD (file descriptor in bad state)",
+  98: "EADDRINUSE (address in use)",
+  104: "ECONNRESET (connection reset)",
+  111: "ECONNREFUSED (nobody listens)",
 };
 
 function errnoName(errno: number): string {
