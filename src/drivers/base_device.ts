@@ -11,6 +11,7 @@ import type {
   LinkState,
   QueueDescription,
   QueuePair,
+  VirtioQueueDescription,
 } from "../device_api.ts";
 import {
   ConfigError,
@@ -21,9 +22,14 @@ import {
 import { log } from "../log.ts";
 import { formatMac, parseMac } from "../net/ethernet.ts";
 import type { PciIds } from "../pci/ids.ts";
-import { type DeviceStats, emptyStats } from "../stats.ts";
+import { type DeviceStats, emptyStats, QueueCounters } from "../stats.ts";
 import type { BaseRxQueue, LocalQueue } from "./base_rx_queue.ts";
-import { DeviceMemory, type QueueMemory } from "./device_memory.ts";
+import {
+  DeviceMemory,
+  type MemoryPart,
+  type MemorySizes,
+  type QueueMemory,
+} from "./device_memory.ts";
 import { LinkWatch } from "./link_watch.ts";
 import { Word } from "./queue_control.ts";
 import { until } from "./wait.ts";
@@ -60,6 +66,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   protected station: Uint8Array = new Uint8Array(6);
   /** The device on its bus. */
   protected readonly bus: Bus;
+  #config: DeviceConfig;
   #memory: DeviceMemory | undefined;
   #linkWatch: LinkWatch | undefined;
   readonly #pairs: (LocalPair | undefined)[] = [];
@@ -77,8 +84,9 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
    * @param bus The device on its bus, which belongs to this object from then on.
    * @param config How it is to be used.
    */
-  constructor(bus: Bus, readonly config: DeviceConfig) {
+  constructor(bus: Bus, config: DeviceConfig) {
     this.bus = bus;
+    this.#config = config;
   }
 
   /** Bytes of one descriptor. */
@@ -118,6 +126,11 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   /** Adds an address to the filter, or takes it out. */
   protected abstract programFilter(mac: Uint8Array, wanted: boolean): void;
 
+  /** Finds out what the device can do, before anything is checked and allocated. Default: there is nothing to ask. */
+  protected prepare(): Promise<void> {
+    return Promise.resolve();
+  }
+
   abstract link(): LinkState;
   abstract setPromiscuous(enabled: boolean): void;
   abstract setAllMulticast(enabled: boolean): void;
@@ -130,6 +143,10 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
 
   get ids(): PciIds {
     return this.bus.ids;
+  }
+
+  get config(): DeviceConfig {
+    return this.#config;
   }
 
   get rxQueueCount(): number {
@@ -173,24 +190,36 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     return false;
   }
 
+  /** What memory is needed besides packets. Default: {@linkcode descriptorBytes} for each descriptor. */
+  protected get memorySizes(): MemorySizes {
+    const { rxDepth, txDepth } = this.config;
+    const { descriptorBytes } = this;
+    return {
+      rxRing: rxDepth * descriptorBytes,
+      txRing: txDepth * descriptorBytes,
+      commands: 0,
+    };
+  }
+
   get closed(): boolean {
     return this.#closing !== undefined;
   }
 
   /** Brings the device up. When it fails, `close()` undoes what was done. */
   async start(): Promise<void> {
-    const { bus, config } = this;
+    await this.prepare();
     this.checkConfig();
     this.#checkVectors();
     this.step("allocating memory");
-    const memory = DeviceMemory.allocate(bus, config, this.descriptorBytes);
+    const { bus, config } = this;
+    const memory = DeviceMemory.allocate(bus, config, this.memorySizes);
     this.#memory = memory;
     this.#started = true;
     await this.resetChip();
     bus.setBusMaster(true);
-    await this.configureChip();
     this.step("routing interrupts");
     bus.interrupts.route(this.#vectors(memory));
+    await this.configureChip();
     this.enableInterrupts();
     this.#linkWatch = new LinkWatch(memory.link, {
       link: () => this.link(),
@@ -344,6 +373,60 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     return { rx: rxIova, tx: txIova };
   }
 
+  /** Memory for commands to the device, as many bytes as {@linkcode memorySizes} says. */
+  protected get commandMemory(): MemoryPart {
+    if (this.closed || this.#memory === undefined) throw this.#isClosed();
+    return this.#memory.commands;
+  }
+
+  /** Ring positions and words that a queue's users share. */
+  protected controlWords(index: number): Int32Array {
+    return this.#queue(index).control.words;
+  }
+
+  /** Live counters of a queue. */
+  protected counters(index: number): QueueCounters {
+    return new QueueCounters(this.#queue(index).counters);
+  }
+
+  /** What a queue has that only virtio's have. */
+  protected virtioQueue(_index: number): VirtioQueueDescription | undefined {
+    return undefined;
+  }
+
+  /** From {@linkcode prepare} only: uses less than was asked for. */
+  protected adopt(config: DeviceConfig): void {
+    this.#config = config;
+  }
+
+  /**
+   * Does something that only the user of a queue may do, when that is this isolate, or nobody. Otherwise wakes the user
+   * and returns false.
+   */
+  protected asUser(index: number, action: () => void): boolean {
+    const { control, wake } = this.#queue(index);
+    if (this.#pairs[index]?.rx.holding) {
+      action();
+      return true;
+    }
+    const owner = Atomics.compareExchange(
+      control.words,
+      Word.Owner,
+      0,
+      DEVICE_TOKEN,
+    );
+    if (owner !== 0) {
+      wake.raise();
+      return false;
+    }
+    try {
+      action();
+    } finally {
+      Atomics.store(control.words, Word.Owner, 0);
+    }
+    return true;
+  }
+
   /** Says in the log what is being done; silent unless `IXL_LOG=debug`. */
   protected step(message: string): void {
     log("debug", this.address, message);
@@ -400,6 +483,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
 
   #local(index: number): LocalQueue {
     const queue = this.#queue(index);
+    const virtio = this.virtioQueue(index);
     return {
       driver: this.driver,
       model: this.model,
@@ -412,6 +496,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
       wakeFd: queue.wake.fd,
       ...(this.sharedVector ? { linkFd: this.#memory!.link.fd } : {}),
       config: this.config,
+      ...(virtio ? { virtio } : {}),
     };
   }
 
@@ -438,18 +523,9 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   }
 
   /** Makes the pool follow where this isolate may, and asks its user where not. */
-  #settle(index: number, { pool, control, wake }: QueueMemory): boolean {
+  #settle(index: number, { pool }: QueueMemory): boolean {
     if (pool.settled || this.closed) return true;
-    if (this.#pairs[index]?.rx.holding) {
-      pool.sync();
-    } else if (
-      Atomics.compareExchange(control.words, Word.Owner, 0, DEVICE_TOKEN) === 0
-    ) {
-      pool.sync();
-      Atomics.store(control.words, Word.Owner, 0);
-    } else {
-      wake.raise();
-    }
+    this.asUser(index, () => pool.sync());
     return pool.settled;
   }
 

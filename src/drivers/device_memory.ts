@@ -23,6 +23,26 @@ const BACKINGS = {
   never: "plain",
 } as const satisfies Record<DeviceConfig["hugepages"], DmaBacking | "auto">;
 
+/** Bytes of memory besides packets. */
+export interface MemorySizes {
+  /** Of each receive ring. */
+  readonly rxRing: number;
+  /** Of each transmit ring. */
+  readonly txRing: number;
+  /** For commands to the device; 0 for none. */
+  readonly commands: number;
+}
+
+/** A part of the memory that a device reaches. */
+export interface MemoryPart {
+  /** The shared memory. */
+  readonly buffer: SharedArrayBuffer;
+  /** Where the part begins in it. */
+  readonly byteOffset: number;
+  /** Where it begins for the device. */
+  readonly iova: bigint;
+}
+
 /** What one queue pair has. */
 export interface QueueMemory {
   /** Its packets. */
@@ -50,24 +70,29 @@ export class DeviceMemory {
   /** The interrupt for link changes and all that is not a queue's. */
   readonly link: IrqLine;
   readonly #undo: (() => void)[] = [];
+  #commands: MemoryPart | undefined;
 
   private constructor() {
     this.link = IrqLine.create();
     this.#undo.push(() => this.link.close());
   }
 
+  /** For commands to the device. */
+  get commands(): MemoryPart {
+    return this.#commands!;
+  }
+
   /**
    * Allocates rings, pools, control blocks and eventfds, and lets the device reach rings and pools.
-   * @param descriptorBytes Bytes of a descriptor.
    */
   static allocate(
     bus: BusDevice,
     config: DeviceConfig,
-    descriptorBytes: number,
+    sizes: MemorySizes,
   ): DeviceMemory {
     const memory = new DeviceMemory();
     try {
-      memory.#allocate(bus, config, descriptorBytes);
+      memory.#allocate(bus, config, sizes);
       return memory;
     } catch (error) {
       memory.free();
@@ -88,11 +113,11 @@ export class DeviceMemory {
     if (failures.length > 0) throw failures[0];
   }
 
-  #allocate(bus: BusDevice, config: DeviceConfig, bytes: number): void {
+  #allocate(bus: BusDevice, config: DeviceConfig, sizes: MemorySizes): void {
     const { queues, rxDepth, txDepth } = config;
-    const perQueue = (rxDepth + txDepth) * bytes;
+    const perQueue = sizes.rxRing + sizes.txRing;
     const rings = DmaMemory.allocate({
-      bytes: queues * perQueue,
+      bytes: queues * perQueue + sizes.commands,
       backing: BACKINGS[config.hugepages],
       contiguous: bus.dma.contiguous ?? false,
       numaNode: bus.numaNode,
@@ -101,9 +126,14 @@ export class DeviceMemory {
     this.#undo.push(() => rings.free());
     const iova = bus.dma.attach(rings);
     this.#undo.push(() => bus.dma.detach(rings));
+    this.#commands = {
+      buffer: rings.buffer,
+      byteOffset: rings.byteOffset + queues * perQueue,
+      iova: iova + BigInt(queues * perQueue),
+    };
     for (let i = 0; i < queues; i++) {
       const rx = i * perQueue;
-      const tx = rx + rxDepth * bytes;
+      const tx = rx + sizes.rxRing;
       const pool = createPool(bus, config);
       this.#undo.push(() => pool.destroy());
       this.queues.push({
