@@ -22,11 +22,15 @@ export const Word = {
   TxNext: 6,
   /** Oldest transmit descriptor that is not reclaimed. */
   TxClean: 7,
-  /** For the driver. */
-  Scratch: 8,
+  /** How often the device wanted the rings to be started afresh by whoever uses them. Written by the device object. */
+  Epoch: 8,
+  /** The `Epoch` that the user of the rings has followed. */
+  Renewed: 9,
+  /** For the driver: from here to the end. */
+  Scratch: 10,
 } as const;
 
-const WORDS = 16;
+const WORDS = 32;
 
 /** Views of a queue pair's control block. */
 export class QueueControl {
@@ -36,6 +40,12 @@ export class QueueControl {
   readonly rxSlots: Uint32Array;
   /** Handle of the packet in each transmit descriptor, 0 for none. */
   readonly txSlots: Uint32Array;
+  /** For devices that finish in any order: which descriptor's turn is next, by place in the receive ring. */
+  readonly rxIds: Uint16Array;
+  /** The same for the transmit ring. */
+  readonly txIds: Uint16Array;
+  /** What follows a transmit descriptor in its packet: for the driver. */
+  readonly txLinks: Uint16Array;
 
   /**
    * @param buffer Memory that {@linkcode QueueControl.allocate} made.
@@ -50,10 +60,20 @@ export class QueueControl {
     this.words = new Int32Array(buffer, 0, WORDS);
     this.rxSlots = new Uint32Array(buffer, WORDS * 4, rxDepth);
     this.txSlots = new Uint32Array(buffer, (WORDS + rxDepth) * 4, txDepth);
+    const ids = (WORDS + rxDepth + txDepth) * 4;
+    this.rxIds = new Uint16Array(buffer, ids, rxDepth);
+    this.txIds = new Uint16Array(buffer, ids + rxDepth * 2, txDepth);
+    this.txLinks = new Uint16Array(
+      buffer,
+      ids + (rxDepth + txDepth) * 2,
+      txDepth,
+    );
   }
 
   /** Zeroed memory for one queue pair. */
   static allocate(rxDepth: number, txDepth: number): SharedArrayBuffer {
-    return new SharedArrayBuffer((WORDS + rxDepth + txDepth) * 4);
+    return new SharedArrayBuffer(
+      WORDS * 4 + rxDepth * 6 + txDepth * 8,
+    );
   }
 }

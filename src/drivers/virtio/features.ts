@@ -1,0 +1,225 @@
+/**
+ * The feature bits of a virtio network device, and which of them are accepted.
+ *
+ * Section numbers are those of the Virtual I/O Device specification, version 1.2.
+ *
+ * @module
+ */
+import { NotSupportedError } from "../../errors.ts";
+
+/** How people name a feature. */
+export type VirtioFeatureName =
+  | "checksum"
+  | "guest-checksum"
+  | "guest-offloads"
+  | "mtu"
+  | "mac"
+  | "guest-tso4"
+  | "guest-tso6"
+  | "tso4"
+  | "tso6"
+  | "mergeable"
+  | "status"
+  | "control-queue"
+  | "rx-filters"
+  | "vlan-filter"
+  | "rx-filters-extra"
+  | "announce"
+  | "multiqueue"
+  | "set-mac"
+  | "indirect"
+  | "event-index"
+  | "version-1"
+  | "access-platform"
+  | "packed"
+  | "in-order"
+  | "order-platform"
+  | "notification-data"
+  | "ring-reset"
+  | "hash-report"
+  | "rss"
+  | "speed";
+
+/** One feature bit. */
+export interface VirtioFeature {
+  /** Its number. */
+  readonly bit: number;
+  /** How the specification names it. */
+  readonly symbol: string;
+  /** Where the specification has it. */
+  readonly section: string;
+  /** Features without which it is not accepted (5.1.3.1). */
+  readonly needs: readonly VirtioFeatureName[];
+}
+
+function feature(
+  bit: number,
+  symbol: string,
+  section: string,
+  ...needs: VirtioFeatureName[]
+): VirtioFeature {
+  return { bit, symbol, section, needs };
+}
+
+/** Every feature that this driver knows. */
+export const VirtioFeatures: Readonly<
+  Record<VirtioFeatureName, VirtioFeature>
+> = {
+  "checksum": feature(0, "VIRTIO_NET_F_CSUM", "5.1.3"),
+  "guest-checksum": feature(1, "VIRTIO_NET_F_GUEST_CSUM", "5.1.3"),
+  "guest-offloads": feature(
+    2,
+    "VIRTIO_NET_F_CTRL_GUEST_OFFLOADS",
+    "5.1.3",
+    "control-queue",
+  ),
+  "mtu": feature(3, "VIRTIO_NET_F_MTU", "5.1.3"),
+  "mac": feature(5, "VIRTIO_NET_F_MAC", "5.1.3"),
+  // Without mergeable buffers each buffer would have to hold 64 KiB (5.1.6.3.1): entries of a pool do not.
+  "guest-tso4": feature(
+    7,
+    "VIRTIO_NET_F_GUEST_TSO4",
+    "5.1.3",
+    "guest-checksum",
+    "mergeable",
+  ),
+  "guest-tso6": feature(
+    8,
+    "VIRTIO_NET_F_GUEST_TSO6",
+    "5.1.3",
+    "guest-checksum",
+    "mergeable",
+  ),
+  "tso4": feature(11, "VIRTIO_NET_F_HOST_TSO4", "5.1.3", "checksum"),
+  "tso6": feature(12, "VIRTIO_NET_F_HOST_TSO6", "5.1.3", "checksum"),
+  "mergeable": feature(15, "VIRTIO_NET_F_MRG_RXBUF", "5.1.3"),
+  "status": feature(16, "VIRTIO_NET_F_STATUS", "5.1.3"),
+  "control-queue": feature(17, "VIRTIO_NET_F_CTRL_VQ", "5.1.3"),
+  "rx-filters": feature(
+    18,
+    "VIRTIO_NET_F_CTRL_RX",
+    "5.1.3",
+    "control-queue",
+  ),
+  "vlan-filter": feature(
+    19,
+    "VIRTIO_NET_F_CTRL_VLAN",
+    "5.1.3",
+    "control-queue",
+  ),
+  "rx-filters-extra": feature(
+    20,
+    "VIRTIO_NET_F_CTRL_RX_EXTRA",
+    "5.1.3",
+    "control-queue",
+  ),
+  "announce": feature(
+    21,
+    "VIRTIO_NET_F_GUEST_ANNOUNCE",
+    "5.1.3",
+    "control-queue",
+  ),
+  "multiqueue": feature(22, "VIRTIO_NET_F_MQ", "5.1.3", "control-queue"),
+  "set-mac": feature(
+    23,
+    "VIRTIO_NET_F_CTRL_MAC_ADDR",
+    "5.1.3",
+    "control-queue",
+  ),
+  "indirect": feature(28, "VIRTIO_F_INDIRECT_DESC", "6"),
+  "event-index": feature(29, "VIRTIO_F_EVENT_IDX", "6"),
+  "version-1": feature(32, "VIRTIO_F_VERSION_1", "6"),
+  "access-platform": feature(33, "VIRTIO_F_ACCESS_PLATFORM", "6"),
+  "packed": feature(34, "VIRTIO_F_RING_PACKED", "6"),
+  "in-order": feature(35, "VIRTIO_F_IN_ORDER", "6"),
+  "order-platform": feature(36, "VIRTIO_F_ORDER_PLATFORM", "6"),
+  "notification-data": feature(38, "VIRTIO_F_NOTIFICATION_DATA", "6"),
+  "ring-reset": feature(40, "VIRTIO_F_RING_RESET", "6"),
+  "hash-report": feature(
+    57,
+    "VIRTIO_NET_F_HASH_REPORT",
+    "5.1.3",
+    "control-queue",
+  ),
+  "rss": feature(60, "VIRTIO_NET_F_RSS", "5.1.3", "control-queue"),
+  "speed": feature(63, "VIRTIO_NET_F_SPEED_DUPLEX", "5.1.3"),
+};
+
+/** The names of all features. */
+export const VIRTIO_FEATURE_NAMES: readonly VirtioFeatureName[] = Object.keys(
+  VirtioFeatures,
+) as VirtioFeatureName[];
+
+/** Accepted feature bits, 31:0 and 63:32. */
+export type AcceptedFeatures = readonly [low: number, high: number];
+
+/** The bit of a feature in a set of features. */
+export function featureBit(name: VirtioFeatureName): bigint {
+  return 1n << BigInt(VirtioFeatures[name].bit);
+}
+
+/** A set of features by their names. */
+export function featureBits(names: Iterable<VirtioFeatureName>): bigint {
+  let bits = 0n;
+  for (const name of names) bits |= featureBit(name);
+  return bits;
+}
+
+/** The names of the features in a set; bits that have no name here are left out. */
+export function featureNames(bits: bigint): VirtioFeatureName[] {
+  return VIRTIO_FEATURE_NAMES.filter((name) =>
+    (bits & featureBit(name)) !== 0n
+  );
+}
+
+/** Splits a set of features into the words that a queue's description has. */
+export function acceptedFeatures(bits: bigint): AcceptedFeatures {
+  return [Number(bits & 0xffffffffn), Number(bits >> 32n)];
+}
+
+/** True when a feature was accepted. */
+export function accepts(
+  [low, high]: AcceptedFeatures,
+  name: VirtioFeatureName,
+): boolean {
+  const { bit } = VirtioFeatures[name];
+  return ((bit < 32 ? low >>> bit : high >>> (bit - 32)) & 1) !== 0;
+}
+
+/**
+ * Chooses the features to accept: those that are both offered and wanted, and of these only such as have all that they
+ * need (5.1.3.1). What the driver must know of the platform (6.1) is always accepted where it is offered.
+ *
+ * @throws {NotSupportedError} when the device is a legacy one (6.1).
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { featureBits, featureNames, negotiate } from "./features.ts";
+ *
+ * const offered = featureBits(["version-1", "packed", "tso4", "mergeable"]);
+ * const accepted = negotiate(offered, ["packed", "tso4", "checksum"]);
+ * // Segmentation is nothing without checksums.
+ * assertEquals(featureNames(accepted), ["version-1", "packed"]);
+ * ```
+ */
+export function negotiate(
+  offered: bigint,
+  wanted: Iterable<VirtioFeatureName>,
+): bigint {
+  if ((offered & featureBit("version-1")) === 0n) {
+    throw new NotSupportedError(
+      "the device does not offer VIRTIO_F_VERSION_1: it is older than virtio 1.0",
+    );
+  }
+  let accepted = offered & (featureBits(wanted) |
+    featureBits(["version-1", "access-platform", "order-platform"]));
+  for (;;) {
+    const names = featureNames(accepted);
+    const unmet = names.filter((name) =>
+      VirtioFeatures[name].needs.some((need) => !names.includes(need))
+    );
+    if (unmet.length === 0) return accepted;
+    accepted &= ~featureBits(unmet);
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * The header before each packet (5.1.6), in front of the packet's first byte.
+ *
+ * Section numbers are those of the Virtual I/O Device specification, version 1.2.
+ *
+ * @module
+ */
+import { HEADROOM } from "../../mempool.ts";
+import { type AcceptedFeatures, accepts } from "./features.ts";
+
+/** Bits and places of `struct virtio_net_hdr`, read as 32-bit words. */
+export const NetHeader = {
+  /** Word with `flags`, `gso_type` and `hdr_len`. */
+  FLAGS_WORD: 0,
+  /** Word with `gso_size` and `csum_start`. */
+  SIZES_WORD: 1,
+  /** Word with `csum_offset` and `num_buffers`. */
+  BUFFERS_WORD: 2,
+  /** Word with `hash_value`, where hashes are reported. */
+  HASH_WORD: 3,
+  /** Word with `hash_report` in its lower half, where hashes are reported. */
+  HASH_TYPE_WORD: 4,
+
+  /** The checksum is to be completed: `csum_start` and `csum_offset` say where. */
+  NEEDS_CSUM: 1,
+  /** The checksum was checked, or the packet never left the machine. */
+  DATA_VALID: 2,
+  /** Bits of `gso_type` in the first word. */
+  GSO_TYPE: 0x7f00,
+  /** `gso_type`: TCP over IPv4. */
+  GSO_TCPV4: 1 << 8,
+  /** `gso_type`: TCP over IPv6. */
+  GSO_TCPV6: 4 << 8,
+  /** Where `hdr_len` is in the first word. */
+  HEADER_LENGTH_SHIFT: 16,
+  /** Where `csum_start` is in the second word. */
+  CSUM_START_SHIFT: 16,
+  /** Where `num_buffers` is in the third word. */
+  BUFFERS_SHIFT: 16,
+} as const;
+
+/** Bytes of the header. */
+const BYTES = 12;
+/** Bytes of the header where hashes are reported (5.1.6.4.3). */
+const BYTES_WITH_HASH = 20;
+
+/** Bytes of the header before each packet. */
+export function headerBytes(features: AcceptedFeatures): number {
+  return accepts(features, "hash-report") ? BYTES_WITH_HASH : BYTES;
+}
+
+/** Where the header of entry 0 begins in a pool's `words`: it ends where the entry begins. */
+export function firstHeaderWord(bytes: number): number {
+  return (HEADROOM - bytes) / 4;
+}
