@@ -210,6 +210,7 @@ export class Mempool {
     const bytes = DmaMemory.allocate({
       label: "ixl-mempool",
       contiguous: domain?.contiguous ?? false,
+      fileBacked: domain?.fileBacked ?? false,
       ...options.memory,
       bytes: sizes.entries * sizes.stride,
       reserve: sizes.maxEntries * sizes.stride,

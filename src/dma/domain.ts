@@ -12,6 +12,8 @@ import type { DmaMemory } from "./memory.ts";
 export interface DmaDomain {
   /** True where devices use physical addresses: only memory that was allocated `contiguous` can be attached. */
   readonly contiguous?: boolean;
+  /** True where other processes are the devices: only memory that was allocated `fileBacked` can be attached. */
+  readonly fileBacked?: boolean;
   /**
    * Sets I/O virtual addresses aside for the whole reservation and maps the committed part.
    * The range never crosses a multiple of 4 GiB: the upper half of an address is the same for all its bytes.

@@ -38,6 +38,8 @@ export interface DmaMemoryOptions {
   readonly backing?: DmaBacking | "auto";
   /** One piece of RAM, not only of address space: 2 MiB hugepages that are neighbours. For devices without IOMMU. */
   readonly contiguous?: boolean;
+  /** On a file that another process can map: a memfd where it would be plain memory. */
+  readonly fileBacked?: boolean;
   /** Lock plain pages in RAM: for devices whose IOMMU does not pin them. */
   readonly lock?: boolean;
   /** The NUMA node to prefer; -1, the default, for no preference. */
@@ -145,10 +147,11 @@ export class DmaMemory {
   }
 
   static #allocateOn(
-    backing: DmaBacking,
+    wanted: DmaBacking,
     options: DmaMemoryOptions,
   ): DmaMemory {
-    const memory = new DmaMemory(backing, options);
+    const needsFile = wanted === "plain" && options.fileBacked;
+    const memory = new DmaMemory(needsFile ? "memfd" : wanted, options);
     try {
       memory.commit(options.bytes);
     } catch (error) {

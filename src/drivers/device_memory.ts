@@ -120,6 +120,7 @@ export class DeviceMemory {
       bytes: queues * perQueue + sizes.commands,
       backing: BACKINGS[config.hugepages],
       contiguous: bus.dma.contiguous ?? false,
+      fileBacked: bus.dma.fileBacked ?? false,
       numaNode: bus.numaNode,
       label: "ixl-rings",
     });
