@@ -68,9 +68,9 @@ const TIERS: Tier[] = [
   {
     name: "vhost",
     about: "the virtio driver against DPDK over vhost-user",
-    needs: [],
-    hugepages: 512,
-    limitMinutes: 15,
+    needs: ["testpmd"],
+    hugepages: 64,
+    limitMinutes: 10,
   },
 ];
 
@@ -162,14 +162,22 @@ async function buildShim(): Promise<void> {
   }
 }
 
+/** What `deno task lab` prepares, by what tiers need. */
+const PREPARED = { lab: "guests", testpmd: "dpdk" } as const;
+
 /**
- * Prepares the virtual machines, for the tiers that need them: on CI from
+ * Prepares virtual machines and DPDK, for the tiers that need them: on CI from
  * nothing, elsewhere only if somebody has done it before.
  */
 async function prepareLab(tiers: Tier[]): Promise<void> {
-  if (!tiers.some(({ needs }) => needs.includes("lab"))) return;
-  if (!onCi() && whyMissing("lab") !== undefined) return;
-  if (!await spawn(["run", "-q", "-P=lab", LAB_PREPARATION], {}, 15)) {
+  const needs = Object.keys(PREPARED) as (keyof typeof PREPARED)[];
+  const names = needs.filter((need) =>
+    tiers.some((tier) => tier.needs.includes(need)) &&
+    (onCi() || whyMissing(need) === undefined)
+  ).map((need) => PREPARED[need]);
+  if (names.length === 0) return;
+  const args = ["run", "-q", "-P=lab", LAB_PREPARATION, ...names];
+  if (!await spawn(args, {}, 15)) {
     console.error("the lab was not prepared: the tests that need it fail");
   }
 }

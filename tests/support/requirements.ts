@@ -45,7 +45,8 @@ function run(command: string, ...args: string[]): Deno.CommandOutput | void {
 const succeeds = (...command: [string, ...string[]]): boolean =>
   run(...command)?.success ?? false;
 
-const isCommand = (name: string): boolean =>
+/** Says whether there is such a command. */
+export const isCommand = (name: string): boolean =>
   succeeds("sh", "-c", `command -v ${name}`);
 
 const isRoot = (): boolean => Deno.uid() === 0;
@@ -129,6 +130,7 @@ const CHECKS = {
   cc: command("cc", "gcc libc6-dev"),
   ip: command("ip", "iproute2"),
   ping: command("ping", "iputils-ping"),
+  testpmd: command("dpdk-testpmd", "dpdk-dev; or: deno task lab dpdk"),
   tcpdump: command("tcpdump", "tcpdump"),
   tshark: command("tshark", "tshark"),
 } satisfies Record<string, Check>;

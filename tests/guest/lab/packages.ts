@@ -1,12 +1,12 @@
 /**
- * Debian packages that guests are made of.
+ * Debian packages that guests are made of, and DPDK.
  *
  * @module
  */
 
 import { isNewEnough, type Part } from "./lab.ts";
 
-const PARTS: Record<Part, { packages: string[]; why: string }> = {
+const PARTS: Record<Part | "dpdk", { packages: string[]; why: string }> = {
   qemu: {
     packages: ["qemu-system-x86"],
     why: "the machine with its cards",
@@ -18,6 +18,10 @@ const PARTS: Record<Part, { packages: string[]; why: string }> = {
   busybox: {
     packages: ["busybox-static"],
     why: "the commands of the guest's first root",
+  },
+  dpdk: {
+    packages: ["dpdk-dev"],
+    why: "testpmd, the other side of a vhost-user socket, with its drivers",
   },
 };
 
@@ -91,7 +95,9 @@ async function useBackports(): Promise<string> {
  *
  * @throws {Error} When that fails, with what apt-get says.
  */
-export async function install(parts: readonly Part[]): Promise<void> {
+export async function install(
+  parts: readonly (keyof typeof PARTS)[],
+): Promise<void> {
   for (const part of parts) {
     const { packages, why } = PARTS[part];
     console.log(`Installing ${packages.join(", ")}: ${why}`);

@@ -1,9 +1,12 @@
 /**
  * `deno task lab`: installs what guests are made of, where it is lacking, and
- * finds out by trying how guests boot fastest.
+ * finds out by trying how guests boot fastest; and installs DPDK, where it is
+ * lacking. `deno task lab guests` and `deno task lab dpdk` do one of the two.
  *
  * @module
  */
+
+import { isCommand } from "../../support/requirements.ts";
 
 import {
   findInstalled,
@@ -16,6 +19,8 @@ import {
 import { buildNoIommuModule, forgetNoIommuModule } from "./no_iommu.ts";
 import { install } from "./packages.ts";
 import { probeAccelerator, probeImage } from "./probe.ts";
+
+const TESTPMD = "dpdk-testpmd";
 
 async function installed(): Promise<Installed> {
   const found = findInstalled();
@@ -41,7 +46,7 @@ async function prepare(): Promise<Lab> {
   return lab;
 }
 
-async function main(): Promise<void> {
+async function prepareGuests(): Promise<void> {
   const { qemuVersion, kernel, accelerator } = loadLab() ?? await prepare();
   // Only the tests of that mode need it: they say so where it is missing.
   await buildNoIommuModule(kernel).catch(({ message }) =>
@@ -52,9 +57,29 @@ async function main(): Promise<void> {
   );
 }
 
+async function prepareDpdk(): Promise<void> {
+  if (!isCommand(TESTPMD)) await install(["dpdk"]);
+  if (!isCommand(TESTPMD)) throw new Error(`There is still no ${TESTPMD}`);
+  console.log("DPDK is ready");
+}
+
+const PREPARATIONS = { guests: prepareGuests, dpdk: prepareDpdk };
+
+async function main(names: string[]): Promise<void> {
+  const all = Object.keys(PREPARATIONS) as (keyof typeof PREPARATIONS)[];
+  const unknown = names.find((name) => !(name in PREPARATIONS));
+  if (unknown !== undefined) {
+    throw new Error(`There is no ${unknown} to prepare: ${all.join(", ")}`);
+  }
+  const wanted = all.filter((name) =>
+    names.length === 0 || names.includes(name)
+  );
+  for (const name of wanted) await PREPARATIONS[name]();
+}
+
 if (import.meta.main) {
   try {
-    await main();
+    await main(Deno.args);
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
     Deno.exit(1);
