@@ -8,6 +8,7 @@ import type { PciIds } from "./ids.ts";
 
 const DEVICES = "/sys/bus/pci/devices";
 const CLASS_ETHERNET = 0x0200;
+const BASE_CLASS_BRIDGE = 0x06;
 const NO_IOMMU_MODE = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode";
 /** How VFIO names the groups of that mode. */
 const NO_IOMMU_GROUP = "vfio-noiommu";
@@ -69,6 +70,27 @@ function readFunction(address: string): PciFunction {
     noIommu: readSmallFile(`${folder}/iommu_group/name`)?.trim() ===
       NO_IOMMU_GROUP,
   };
+}
+
+/** A device of an IOMMU group. */
+export interface GroupMember {
+  /** `dddd:bb:dd.f`. */
+  readonly address: string;
+  /** The kernel driver that has it, or undefined. */
+  readonly driver: string | undefined;
+  /** True for a bridge, which the kernel drives without DMA. */
+  readonly isBridge: boolean;
+}
+
+/** All devices of an IOMMU group and their drivers. */
+export function driversInGroup(group: string): GroupMember[] {
+  const folder = `/sys/kernel/iommu_groups/${group}/devices`;
+  return listFolder(folder).sort().map((address) => ({
+    address,
+    driver: linkName(`${folder}/${address}/driver`),
+    isBridge:
+      (numberIn(`${folder}/${address}/class`) >>> 16) === BASE_CLASS_BRIDGE,
+  }));
 }
 
 /** Whether VFIO hands out cards without IOMMU: "absent" when it is not loaded, or was built without that mode. */

@@ -15,12 +15,12 @@ import { numbered } from "./frames.ts";
 import {
   asUser,
   bindDriver,
-  type Guest,
   guestScenarios,
   NO_IOMMU_MODULE,
   untilDevice,
   USER,
 } from "./lab/mod.ts";
+import { IXL, ixl, refused } from "./refusals.ts";
 
 const scenario = guestScenarios({
   name: "no_iommu",
@@ -29,33 +29,11 @@ const scenario = guestScenarios({
   hugepages: 64,
 }, "noIommu");
 
-const IXL = ["deno", "run", "-q", "-P=demo", "src/cli/main.ts"];
 const BRIDGE = ["deno", "run", "-q", "-P=demo", "examples/bridge.ts"];
 const ACCEPTED = "--unsafe-no-iommu";
 const START = { timeoutMs: 90_000 };
 const PARAMETER = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode";
 const HUGEPAGES = "/proc/sys/vm/nr_hugepages";
-
-/** Runs a command that fails, and returns the one line that it says. */
-async function complaint(guest: Guest, command: string[]): Promise<string> {
-  const { code, stderr } = await guest.run(command);
-  assert(code === 1 || code === 2, `${code}: ${stderr}`);
-  const lines = stderr.trim().split("\n");
-  // A card that could be opened has warned before.
-  const said = lines.filter((line) => !line.startsWith("ixl warn"));
-  assertEquals(said.length, 1, stderr);
-  return said[0];
-}
-
-const listing = (guest: Guest) => guest.sh(`${IXL.join(" ")} list --json`);
-
-/** Runs something that fails, and expects everything to be as before. */
-async function refused(guest: Guest, ...args: string[]): Promise<string> {
-  const before = await listing(guest);
-  const why = await complaint(guest, [...IXL, ...args]);
-  assertEquals(await listing(guest), before);
-  return why;
-}
 
 /** Warnings of the library in what a program said. */
 const warnings = (stderr: string) =>
@@ -65,13 +43,13 @@ scenario("the errors say what is missing, before VFIO", async (guest) => {
   const { address } = guest.nics[1];
   await guest.loadModule("e1000");
   await bindDriver(guest, address, "e1000");
-  const plain = await refused(guest, "info", address);
+  const plain = await refused(guest, { args: ["info", address] });
   assertStringIncludes(plain, "intel_iommu=on");
   assertStringIncludes(plain, ACCEPTED);
-  const accepted = await refused(guest, "info", address, ACCEPTED);
+  const accepted = await refused(guest, { args: ["info", address, ACCEPTED] });
   assertStringIncludes(accepted, "enable_unsafe_noiommu_mode=1");
   assertStringIncludes(accepted, "CONFIG_VFIO_NOIOMMU");
-  const bound = await refused(guest, "bind", address);
+  const bound = await refused(guest, { args: ["bind", address] });
   assertStringIncludes(bound, "intel_iommu=on");
   assertStringIncludes(bound, "enable_unsafe_noiommu_mode=1");
 });
@@ -83,34 +61,38 @@ scenario("the mode is off until somebody writes Y", async (guest) => {
     insmod ${NO_IOMMU_MODULE}
     modprobe vfio-pci
   `);
-  const off = await refused(guest, "info", address, ACCEPTED);
+  const off = await refused(guest, { args: ["info", address, ACCEPTED] });
   assertStringIncludes(off, `write Y to ${PARAMETER}`);
-  assertStringIncludes(await refused(guest, "bind", address), "write Y");
+  assertStringIncludes(
+    await refused(guest, { args: ["bind", address] }),
+    "write Y",
+  );
   await guest.sh(`echo Y > ${PARAMETER}`);
-  const kernel = await refused(guest, "info", address, ACCEPTED);
+  const kernel = await refused(guest, { args: ["info", address, ACCEPTED] });
   assertStringIncludes(kernel, `ixl bind ${address}`);
-  await guest.sh(`${IXL.join(" ")} bind ${address}`);
-  assertStringIncludes(await refused(guest, "info", address), ACCEPTED);
+  await ixl(guest, "bind", address);
+  assertStringIncludes(
+    await refused(guest, { args: ["info", address] }),
+    ACCEPTED,
+  );
 });
 
 scenario("opens it for root alone, and warns once", async (guest) => {
   const { address } = guest.nics[1];
   await bindDriver(guest, address, "vfio-pci");
-  const info = [...IXL, "info", address, ACCEPTED];
-  const { code, stderr } = await guest.run(info);
+  const args = ["info", address, ACCEPTED];
+  const { code, stderr } = await guest.run([...IXL, ...args]);
   assertEquals(code, 0, stderr);
   assertEquals(warnings(stderr).length, 1, stderr);
   assertStringIncludes(stderr, "any memory");
   await guest.sh(`chown ${USER} /dev/vfio/noiommu-*`);
-  assertStringIncludes(
-    await complaint(guest, asUser(info)),
-    "CAP_SYS_RAWIO",
-  );
-  const noAdmin = ["setpriv", "--bounding-set=-sys_admin"];
-  assertStringIncludes(
-    await complaint(guest, [...noAdmin, ...info]),
-    "CAP_SYS_ADMIN",
-  );
+  const user = await refused(guest, { args, as: asUser });
+  assertStringIncludes(user, "CAP_SYS_RAWIO");
+  const noAdmin = await refused(guest, {
+    args,
+    as: (command) => ["setpriv", "--bounding-set=-sys_admin", ...command],
+  });
+  assertStringIncludes(noAdmin, "CAP_SYS_ADMIN");
 });
 
 scenario("passes numbered frames both ways, again and again", async (guest) => {
@@ -197,9 +179,9 @@ scenario("a card that is removed ends the program", async (guest) => {
 scenario("without hugepages it says how to get them", async (guest) => {
   const [, { address }] = guest.nics;
   await bindDriver(guest, address, "vfio-pci");
-  const info = [...IXL, "info", address, ACCEPTED];
+  const args = ["info", address, ACCEPTED];
   await guest.sh(`echo 0 > ${HUGEPAGES}`);
-  assertStringIncludes(await complaint(guest, info), "hugepages=256");
+  assertStringIncludes(await refused(guest, { args }), "hugepages=256");
   await guest.sh(`echo 64 > ${HUGEPAGES}`);
-  assertEquals((await guest.run(info)).code, 0);
+  await ixl(guest, ...args);
 });

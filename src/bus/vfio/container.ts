@@ -10,8 +10,8 @@ import { MappedDomain } from "../../dma/mapped_domain.ts";
 import { PhysicalDomain } from "../../dma/physical_domain.ts";
 import { IxlError, SystemError } from "../../errors.ts";
 import { closeFd, cString, errno, libc } from "../../ffi/libc.ts";
-import { listFolder } from "../../ffi/files.ts";
-import { howToAllowNoIommu } from "../../pci/sysfs.ts";
+import { VFIO_DRIVER } from "../../pci/bind.ts";
+import { driversInGroup, howToAllowNoIommu } from "../../pci/sysfs.ts";
 import {
   IommuKind,
   isGroupViable,
@@ -64,7 +64,7 @@ export class VfioContainer {
     this.#kind = kind;
     this.#fd = openFile("/dev/vfio/vfio", {
       [ENOENT]:
-        "there is no /dev/vfio/vfio: load the modules (modprobe vfio-pci)",
+        "there is no /dev/vfio/vfio: load VFIO (modprobe vfio-pci), or pass the file into the container",
     });
     if (supportsIommu(this.#fd, kind)) return;
     closeFd(this.#fd);
@@ -217,12 +217,14 @@ function openFile(path: string, hints: Record<number, string>): number {
 
 function assertViable(fd: number, number: string): void {
   if (isGroupViable(fd)) return;
-  const members = listFolder(`/sys/kernel/iommu_groups/${number}/devices`);
+  const others = driversInGroup(number).filter(({ driver, isBridge }) =>
+    driver !== undefined && driver !== VFIO_DRIVER && !isBridge
+  ).map(({ address, driver }) => `${address} (${driver})`);
   throw new IxlError(
     "device-busy",
-    `IOMMU group ${number} has devices that other drivers use: bind all of ${
-      members.sort().join(", ")
-    } to vfio-pci`,
+    `IOMMU group ${number} is shared with ${
+      others.join(" and ")
+    }, which the kernel uses: run \`ixl bind\` on every card of the group, take other devices from their drivers, or move the card to another slot`,
   );
 }
 

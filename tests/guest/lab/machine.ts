@@ -31,6 +31,8 @@ export interface NicDescription {
   readonly cableQueues?: number;
   /** Behind a root port, for `unplug()` and `plug()`. */
   readonly hotplug?: boolean;
+  /** Behind one PCI bridge with all others that are, hence in one IOMMU group with them. Not for PCIe cards. */
+  readonly bridged?: boolean;
   /** Write what passes into a pcap file. */
   readonly capture?: boolean;
   /** More properties of QEMU's device. */
@@ -68,7 +70,16 @@ export interface GuestFiles {
 }
 
 /** Slots of the root bus. Cards start at 4, as in the examples for users. */
-const SLOTS = { root: 0x02, agent: 0x03, nics: 0x04, rootPorts: 0x10 } as const;
+const SLOTS = {
+  root: 0x02,
+  agent: 0x03,
+  nics: 0x04,
+  rootPorts: 0x10,
+  bridge: 0x1e,
+  /** On the bus behind the bridge, which has no slot 0. */
+  bridged: 0x01,
+} as const;
+const BRIDGE = "bridge";
 const MAX_NICS = SLOTS.rootPorts - SLOTS.nics;
 
 const hex = (value: number, digits: number) =>
@@ -100,20 +111,26 @@ export interface NicPlace {
 /**
  * Gives each card its place: the first without hot-plug gets 0000:00:04.0, the
  * first behind a root port 0000:01:00.0. The firmware numbers the buses behind
- * root ports in their order, and there are no other bridges.
+ * root ports in their order, then the one behind the bridge.
  */
 export function placeNics(nics: readonly NicDescription[]): NicPlace[] {
   if (nics.length > MAX_NICS) {
     throw new RangeError(`a guest has up to ${MAX_NICS} cards`);
   }
+  const bridgeBus = hex(nics.filter(({ hotplug }) => hotplug).length + 1, 2);
   let [slot, rootPort] = [SLOTS.nics as number, 0];
+  let bridged: number = SLOTS.bridged;
   return nics.map((description, index) => {
     const id = `nic${index}`;
     const netdev = `net${index}`;
     const mac = description.mac ?? `02:00:00:00:00:${hex(index + 1, 2)}`;
+    const at = (bus: string, number: string, addr: string) =>
+      [`0000:${number}:${addr}.0`, { bus, addr }] as const;
     const [address, place] = description.hotplug
-      ? [`0000:${hex(++rootPort, 2)}:00.0`, { bus: `port${rootPort}` }]
-      : [`0000:00:${hex(slot, 2)}.0`, { bus: "pcie.0", addr: hex(slot++, 2) }];
+      ? at(`port${++rootPort}`, hex(rootPort, 2), "00")
+      : description.bridged
+      ? at(BRIDGE, bridgeBus, hex(bridged++, 2))
+      : at("pcie.0", "00", hex(slot++, 2));
     const device = {
       driver: description.model,
       ...{ id, netdev, mac },
@@ -164,6 +181,12 @@ function rootPorts(nics: readonly NicPlace[]): string[] {
       `pcie-root-port,id=port${number},bus=pcie.0,addr=${slot},chassis=${number},slot=${number}`,
     ];
   }).flat();
+}
+
+function bridge(nics: readonly NicPlace[]): string[] {
+  if (!nics.some(({ description }) => description.bridged)) return [];
+  const addr = hex(SLOTS.bridge, 2);
+  return ["-device", `pcie-pci-bridge,id=${BRIDGE},bus=pcie.0,addr=${addr}`];
 }
 
 /**
@@ -226,6 +249,7 @@ export function machineArguments(
     ...["-chardev", `socket,id=qmp,server=off,path=${files.qmpSocket}`],
     ...["-mon", "chardev=qmp,mode=control"],
     ...rootPorts(nics),
+    ...bridge(nics),
     ...nics.flatMap((nic, index) => nicArguments(nic, nicFiles[index])),
   ];
 }
