@@ -137,7 +137,10 @@ export class Mempool {
    * 0 for no segmentation. Counts only together with {@linkcode offloads}.
    */
   readonly segmentSizes: Uint16Array;
-  /** For drivers: the LIFO of free handles; its length is `header[0]`. */
+  /**
+   * For drivers: the LIFO of free handles; its length is `header[0]`. An entry that is pushed onto it has no next
+   * segment and no offloads, so that nobody has to clear these when it is taken.
+   */
   readonly freeStack: Uint32Array;
   /** For drivers: the shared header; word 0 counts the free stack. */
   readonly header: Int32Array;
@@ -321,8 +324,6 @@ export class Mempool {
     header[FREE_COUNT] = count - 1;
     const handle = this.freeStack[count - 1];
     const index = handle & INDEX_MASK;
-    this.nextSegments[index] = 0;
-    this.offloads[index] = 0;
     this.flags[index] = 0;
     if (this.debug) this.#state[index] = OUT;
     return handle;
@@ -344,6 +345,8 @@ export class Mempool {
   free(handle: Handle): void {
     const index = handle & INDEX_MASK;
     if (this.debug) this.#assertFreeable(handle);
+    this.nextSegments[index] = 0;
+    this.offloads[index] = 0;
     if (this.#home !== undefined) return this.#sendHome(handle);
     const { header } = this;
     if (index >= header[LIMIT]) return this.#park(index);
@@ -429,6 +432,8 @@ export class Mempool {
     header[FREE_COUNT] = 0;
     this.#parked.fill(AT_HOME);
     this.#state.fill(AT_HOME);
+    this.nextSegments.fill(0);
+    this.offloads.fill(0);
     header[LIMIT] = 0;
     this.#follow();
   }

@@ -8,7 +8,8 @@
  */
 import { native } from "../ffi/native.ts";
 
-const WEAK_ORDER = Deno.build.arch === "aarch64";
+/** Whether this processor may reorder loads, and stores, among themselves. */
+export const WEAK_ORDER: boolean = Deno.build.arch === "aarch64";
 
 /** Descriptors are written: what follows is the doorbell. */
 export function storeBarrier(): void {

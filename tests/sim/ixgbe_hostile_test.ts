@@ -1,4 +1,5 @@
 /** A card that writes what cannot be: no crash, no lost buffer, no stall. */
+import { QueueControl } from "../../src/drivers/queue_control.ts";
 import { assert, assertEquals } from "@std/assert";
 import { Batch } from "../../src/batch.ts";
 import { RDT } from "../../src/drivers/ixgbe/registers.ts";
@@ -126,9 +127,13 @@ Deno.test("ixgbe survives a descriptor without a buffer", async () => {
     const { pair, device } = rig;
     rig.bus.deaf.add(offsetOf(RDT));
     const { control } = device.describeQueue(0);
-    const slots = new Uint32Array(control, 16 * 4, DEPTH);
-    const lost = slots[0];
-    slots[0] = 0;
+    const { rxSlots } = new QueueControl(
+      control,
+      DEPTH,
+      rig.device.txQueueDepth,
+    );
+    const lost = rxSlots[0];
+    rxSlots[0] = 0;
     pretend(rig, [[EOP, 60], [EOP, 61]]);
     assertEquals(receive(rig), [61]);
     assertEquals(pair.rx.counters.get("rxErrors"), 1);

@@ -117,9 +117,12 @@ Deno.test("igb: a frame of the largest size is a chain with its length in each p
       pool.lengths[handle & INDEX_MASK] = size;
       return handle;
     });
-    for (let i = 1; i < handles.length; i++) {
-      pool.nextSegments[handles[i - 1] & INDEX_MASK] = handles[i];
-    }
+    const chain = () => {
+      for (let i = 1; i < handles.length; i++) {
+        pool.nextSegments[handles[i - 1] & INDEX_MASK] = handles[i];
+      }
+    };
+    chain();
     const batch = new Batch(1);
     batch.push(handles[0]);
     assertEquals(tx.send(batch), 1);
@@ -131,6 +134,7 @@ Deno.test("igb: a frame of the largest size is a chain with its length in each p
       sizes.map((_, i) => [...txRing.subarray(4 * i + 2, 4 * i + 4)]),
       words,
     );
+    chain();
     pool.lengths[handles[4] & INDEX_MASK]++;
     tx.arm();
     assertEquals(tx.send(batch), 1);

@@ -10,7 +10,7 @@
  */
 import type { Batch } from "../../batch.ts";
 import type { Registers } from "../../bus/bus.ts";
-import { loadBarrier, storeBarrier } from "../../dma/barrier.ts";
+import { loadBarrier, storeBarrier, WEAK_ORDER } from "../../dma/barrier.ts";
 import { PoolError } from "../../errors.ts";
 import { type Handle, INDEX_MASK, Mempool } from "../../mempool.ts";
 import { PacketFlag } from "../../packet.ts";
@@ -82,7 +82,7 @@ function verdictIndex(info: number, status: number, shift: number): number {
 
 /** The receive half of a queue pair. */
 export class AdvancedRxQueue extends BaseRxQueue {
-  readonly #ring: Uint32Array;
+  readonly #ring: Int32Array;
   readonly #registers: Registers;
   readonly #tailOffset: number;
   readonly #interruptOffset: number;
@@ -93,6 +93,8 @@ export class AdvancedRxQueue extends BaseRxQueue {
   readonly #vlanMask: number;
   readonly #damaged: number;
   readonly #verdicts: Uint8Array;
+  /** Whether every packet is looked at one by one: to catch misuse, or where the processor reorders loads. */
+  readonly #careful: boolean;
   // The layout in fields of its own: an object more is a load more for each.
   readonly #statusWord: number;
   readonly #lengthWord: number;
@@ -108,7 +110,8 @@ export class AdvancedRxQueue extends BaseRxQueue {
   constructor(queue: LocalQueue, registers: Registers, places: RxPlaces) {
     super(queue);
     const { buffer, rxOffset } = queue.rings;
-    this.#ring = new Uint32Array(
+    this.#careful = this.pool.debug || WEAK_ORDER;
+    this.#ring = new Int32Array(
       buffer,
       rxOffset,
       this.depth * DESCRIPTOR_WORDS,
@@ -157,16 +160,101 @@ export class AdvancedRxQueue extends BaseRxQueue {
   }
 
   protected override pollRing(batch: Batch): number {
-    if (this.control.words[Word.RxHoles] > 0) this.#refillLate();
-    const capacity = batch.handles.length;
+    const { words } = this.control;
+    if (words[Word.RxHoles] > 0) this.#refillLate();
+    const { handles } = batch;
+    if ((words[Word.RxHoles] | words[Chain.Head]) === 0 && !this.#careful) {
+      const count = this.#takeWhole(handles);
+      if (count > 0) return count;
+    }
     for (;;) {
-      const done = this.#countDone(capacity);
+      const done = this.#countDone(handles.length);
       if (done === 0) return 0;
       loadBarrier();
-      const count = this.#take(batch.handles, done);
+      const count = this.#takeEach(handles, done);
       // Nothing but parts of a long frame: its end may have arrived already.
       if (count > 0) return count;
     }
+  }
+
+  /**
+   * The common case: whole frames in one buffer each, and a fresh buffer for each. Stops before anything else; the
+   * processor keeps the order of loads.
+   */
+  #takeWhole(handles: Uint32Array): number {
+    const ring = this.#ring;
+    const depth = this.depth;
+    const bufferBytes = this.#bufferBytes;
+    const vlanMask = this.#vlanMask;
+    const interesting = Rx.DD | Rx.EOP | this.#damaged;
+    const verdicts = this.#verdicts;
+    const statusWord = this.#statusWord;
+    const lengthWord = this.#lengthWord;
+    const hashTypes = this.#hashTypes;
+    const unchecked = this.#unchecked;
+    const errorShift = this.#errorShift;
+    const { words, rxSlots: slots } = this.control;
+    const { pool } = this;
+    const { header, freeStack, lengths, flags, rssHashes, vlanTags, stride } =
+      pool;
+    const iovaLow = pool.iovaLow | 0;
+    const iovaHigh = pool.iovaHigh | 0;
+    const first = words[Word.RxNext];
+    let next = first;
+    let free = header[0];
+    const most = Math.min(handles.length, depth - 1, free);
+    let bytes = 0;
+    let n = 0;
+    let lastStatus = 0;
+    let lastInfo = 0;
+    let said = 0;
+    for (; n < most; n++) {
+      const at = next << 2;
+      const status = ring[at + statusWord] | 0;
+      const length = ring[at + lengthWord] & Rx.LENGTH;
+      const handle = slots[next];
+      if (
+        (status & interesting) !== (Rx.DD | Rx.EOP) ||
+        (length - 1) >>> 0 >= bufferBytes || handle === 0
+      ) break;
+      const index = handle & INDEX_MASK;
+      const info = ring[at] | 0;
+      if (status !== lastStatus || info !== lastInfo) {
+        lastStatus = status;
+        lastInfo = info;
+        said = (status & unchecked) === 0
+          ? verdicts[verdictIndex(info, status, errorShift)]
+          : 0;
+        const rssType = info & hashTypes;
+        if (rssType !== 0 && rssType !== Rx.RSS_TYPE_FDIR) {
+          said |= PacketFlag.RssHash;
+        }
+        if ((status & vlanMask) !== 0) said |= PacketFlag.VlanStripped;
+      }
+      if ((said & PacketFlag.RssHash) !== 0) rssHashes[index] = ring[at + 1];
+      if ((said & PacketFlag.VlanStripped) !== 0) {
+        vlanTags[index] = ring[at + 3] >>> Rx.VLAN_SHIFT;
+      }
+      lengths[index] = length;
+      flags[index] = said;
+      bytes += length;
+      handles[n] = handle;
+      const fresh = freeStack[--free];
+      ring[at] = iovaLow + Math.imul(fresh & INDEX_MASK, stride);
+      ring[at + 1] = iovaHigh;
+      ring[at + 2] = 0;
+      ring[at + 3] = 0;
+      slots[next] = fresh;
+      if (++next === depth) next = 0;
+    }
+    if (n === 0) return 0;
+    header[0] = free;
+    words[Word.RxNext] = next;
+    const { values } = this.counters;
+    values[Slot.rxPackets] += n;
+    values[Slot.rxBytes] += bytes;
+    this.#ringDoorbell();
+    return n;
   }
 
   /** Descriptors from `RxNext` on that the card has finished, of those that it was given. */
@@ -185,103 +273,28 @@ export class AdvancedRxQueue extends BaseRxQueue {
     return most;
   }
 
-  /** Takes the packets of `done` finished descriptors and refills as many. Returns the number of packets. */
-  #take(handles: Uint32Array, done: number): number {
-    const ring = this.#ring;
-    const depth = this.depth;
-    const bufferBytes = this.#bufferBytes;
-    const vlanMask = this.#vlanMask;
-    const whole = Rx.EOP | this.#damaged;
-    const verdicts = this.#verdicts;
-    const statusWord = this.#statusWord;
-    const lengthWord = this.#lengthWord;
-    const hashTypes = this.#hashTypes;
-    const unchecked = this.#unchecked;
-    const errorShift = this.#errorShift;
+  /** Takes the packets of `done` finished descriptors one by one, and refills as many. Returns how many packets. */
+  #takeEach(handles: Uint32Array, done: number): number {
     const { words, rxSlots: slots } = this.control;
-    const { pool } = this;
-    const { header, freeStack, lengths, flags, rssHashes, debug } = pool;
-    const { nextSegments, offloads, vlanTags, stride } = pool;
-    const iovaLow = pool.iovaLow | 0;
-    const iovaHigh = pool.iovaHigh | 0;
-    let next = words[Word.RxNext];
-    let holes = words[Word.RxHoles];
-    let chain = words[Chain.Head];
-    let free = header[0];
-    let fill = next >= holes ? next - holes : next - holes + depth;
     let count = 0;
-    let bytes = 0;
-    let filled = 0;
-
     for (let n = 0; n < done; n++) {
-      const at = next << 2;
-      const info = ring[at];
-      const status = ring[at + statusWord];
-      const length = ring[at + lengthWord] & Rx.LENGTH;
-      const handle = slots[next];
-      if (
-        (status & whole) === Rx.EOP && chain === 0 &&
-        (length - 1) >>> 0 < bufferBytes && handle !== 0
-      ) {
-        const index = handle & INDEX_MASK;
-        let said = (status & unchecked) === 0
-          ? verdicts[verdictIndex(info, status, errorShift)]
-          : 0;
-        const rssType = info & hashTypes;
-        if (rssType !== 0 && rssType !== Rx.RSS_TYPE_FDIR) {
-          said |= PacketFlag.RssHash;
-          rssHashes[index] = ring[at + 1];
-        }
-        if ((status & vlanMask) !== 0) {
-          said |= PacketFlag.VlanStripped;
-          vlanTags[index] = ring[at + 3] >>> Rx.VLAN_SHIFT;
-        }
-        lengths[index] = length;
-        flags[index] = said;
-        nextSegments[index] = 0;
-        offloads[index] = 0;
-        bytes += length;
-        handles[count++] = handle;
-      } else {
-        // Frees change the stack, so it must be as the pool knows it.
-        header[0] = free;
-        const head = this.#takeSegment(handle, at);
-        free = header[0];
-        chain = words[Chain.Head];
-        if (head !== 0) handles[count++] = head;
-      }
+      const next = words[Word.RxNext];
+      const head = this.#takeSegment(slots[next], next * DESCRIPTOR_WORDS);
+      if (head !== 0) handles[count++] = head;
       slots[next] = 0;
-      if (++next === depth) next = 0;
-      if (free === 0) {
-        holes++;
-        continue;
-      }
-      const fresh = freeStack[--free];
-      const to = fill << 2;
-      ring[to] = (iovaLow + Math.imul(fresh & INDEX_MASK, stride)) | 0;
-      ring[to + 1] = iovaHigh;
-      ring[to + 2] = 0;
-      ring[to + 3] = 0;
-      slots[fill] = fresh;
-      if (debug) pool.debugTake(fresh);
-      if (++fill === depth) fill = 0;
-      filled++;
+      words[Word.RxNext] = next + 1 === this.depth ? 0 : next + 1;
+      words[Word.RxHoles]++;
     }
-
-    header[0] = free;
-    words[Word.RxNext] = next;
-    words[Word.RxHoles] = holes;
-    const { values } = this.counters;
-    values[Slot.rxPackets] += count;
-    values[Slot.rxBytes] += bytes;
+    this.counters.values[Slot.rxPackets] += count;
+    const filled = this.#fillHoles();
     if (filled < done) this.#countMissing(done - filled);
     if (filled > 0) this.#ringDoorbell();
     return count;
   }
 
   /**
-   * A descriptor that is not a whole, good frame: a part of a frame in several buffers, or something damaged or
-   * impossible, which is freed and counted once. Returns the head of a chain that became complete, else 0.
+   * A descriptor of whatever kind: a whole frame, a part of a frame in several buffers, or something damaged or
+   * impossible, which is freed and counted once. Returns the head of a frame that became complete, else 0.
    */
   #takeSegment(handle: Handle, at: number): Handle {
     const { words } = this.control;
@@ -302,8 +315,6 @@ export class AdvancedRxQueue extends BaseRxQueue {
     const index = handle & INDEX_MASK;
     pool.lengths[index] = length;
     pool.flags[index] = 0;
-    pool.nextSegments[index] = 0;
-    pool.offloads[index] = 0;
     if (head !== 0) pool.nextSegments[words[Chain.Tail] & INDEX_MASK] = handle;
     words[Chain.Head] = last ? 0 : head || handle;
     words[Chain.Tail] = handle;

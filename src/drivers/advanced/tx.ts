@@ -42,7 +42,6 @@ const HANDLE_MASK = 0x7fffffff;
 const MIN_PACKET = 17;
 /** Most buffers of a packet (7.2.1.1). */
 const MAX_SEGMENTS = 40;
-const NO_ROOM = -1;
 
 /** The transmit half of a queue pair. */
 export class AdvancedTxQueue implements TxQueue {
@@ -50,7 +49,7 @@ export class AdvancedTxQueue implements TxQueue {
   readonly depth: number;
   readonly counters: QueueCounters;
   readonly #control: QueueControl;
-  readonly #ring: Uint32Array;
+  readonly #ring: Int32Array;
   readonly #registers: Registers;
   readonly #tailOffset: number;
   readonly #maxFrame: number;
@@ -68,7 +67,7 @@ export class AdvancedTxQueue implements TxQueue {
     this.depth = txDepth;
     this.counters = new QueueCounters(queue.counters);
     this.#control = new QueueControl(queue.control, rxDepth, txDepth);
-    this.#ring = new Uint32Array(
+    this.#ring = new Int32Array(
       queue.rings.buffer,
       queue.rings.txOffset,
       txDepth * DESCRIPTOR_WORDS,
@@ -98,102 +97,108 @@ export class AdvancedTxQueue implements TxQueue {
 
   send(batch: Batch): number {
     this.reclaim();
+    const { words } = this.#control;
+    const { handles, length } = batch;
+    const first = words[Word.TxNext];
+    let sent = 0;
+    while (sent < length) {
+      const run = this.#sendRun(handles, sent, length);
+      sent += run;
+      if (sent === length) break;
+      if (run === 0 && !this.#sendSlowly(handles[sent])) break;
+      if (run === 0) sent++;
+    }
+    if (words[Word.TxNext] !== first) this.#submit(words[Word.TxNext]);
+    return sent;
+  }
+
+  /** Descriptors that can be filled. */
+  #room(): number {
+    const { words } = this.#control;
+    const room = words[Word.TxClean] - words[Word.TxNext] - 1;
+    return room < 0 ? room + this.depth : room;
+  }
+
+  /** Sends packets in one buffer each, from one pool, as far as there is room. Returns how many. */
+  #sendRun(handles: Uint32Array, from: number, to: number): number {
     const ring = this.#ring;
     const depth = this.depth;
     const wholePacket = this.#command | Tx.EOP;
     const totals = this.#totals;
     const { words, txSlots: slots } = this.#control;
-    const { handles, length } = batch;
-    const first = words[Word.TxNext];
-    let next = first;
-    let room = words[Word.TxClean] - next - 1;
-    if (room < 0) room += depth;
-    let pool: Mempool | undefined;
-    let poolId = -1;
-    let lengths: Uint32Array = handles;
-    let nextSegments: Uint32Array = handles;
-    let iovaLow = 0;
-    let iovaHigh = 0;
-    let stride = 0;
-    let mostAbove = 0;
-    let unreported = 0;
+    const pool = Mempool.of(handles[from]);
+    const { lengths, nextSegments, offloads, stride } = pool;
+    const iovaLow = pool.iovaLow | 0;
+    const iovaHigh = pool.iovaHigh | 0;
+    const idBits = pool.id << INDEX_BITS;
+    const mostAbove = Math.min(pool.entrySize, this.#maxFrame) - MIN_PACKET;
+    const end = Math.min(to, from + this.#room());
+    let next = words[Word.TxNext];
+    let unreported = REPORT_EVERY;
     let bytes = 0;
-    let sent = 0;
-    let slowly = 0;
-
-    for (; sent < length; sent++) {
-      const handle = handles[sent];
-      const index = handle & INDEX_MASK;
-      if (handle >>> INDEX_BITS !== poolId) {
-        pool = Mempool.of(handle);
-        ({ id: poolId, lengths, nextSegments, stride } = pool);
-        iovaLow = pool.iovaLow | 0;
-        iovaHigh = pool.iovaHigh | 0;
-        mostAbove = Math.min(pool.entrySize, this.#maxFrame) - MIN_PACKET;
-      }
+    let at = from;
+    for (; at < end; at++) {
+      const handle = handles[at];
+      const index = handle ^ idBits;
+      if (index > INDEX_MASK) break;
       const size = lengths[index];
-      if (nextSegments[index] !== 0 || (size - MIN_PACKET) >>> 0 > mostAbove) {
-        const used = this.#sendSlowly(handle, next, room);
-        if (used === NO_ROOM) break;
-        next += used;
-        if (next >= depth) next -= depth;
-        room -= used;
-        slowly++;
-        continue;
+      if (
+        (nextSegments[index] | offloads[index]) !== 0 ||
+        (size - MIN_PACKET) >>> 0 > mostAbove
+      ) {
+        break;
       }
-      if (room === 0) break;
-      room--;
-      const at = next << 2;
+      const word = next << 2;
       let command = wholePacket | size;
       let slot: number = handle;
-      if (++unreported === REPORT_EVERY) {
-        unreported = 0;
+      if (--unreported === 0) {
+        unreported = REPORT_EVERY;
         command |= Tx.RS;
         slot |= REPORTS;
       }
-      ring[at] = (iovaLow + Math.imul(index, stride)) | 0;
-      ring[at + 1] = iovaHigh;
-      ring[at + 2] = command;
-      ring[at + 3] = (size << Tx.PAYLEN_SHIFT) & totals;
+      ring[word] = (iovaLow + Math.imul(index, stride)) | 0;
+      ring[word + 1] = iovaHigh;
+      ring[word + 2] = command;
+      ring[word + 3] = (size << Tx.PAYLEN_SHIFT) & totals;
       slots[next] = slot;
       if (++next === depth) next = 0;
       bytes += size;
     }
-
-    if (next !== first) this.#submit(next);
+    if (at === from) return 0;
+    words[Word.TxNext] = next;
     const { values } = this.counters;
-    values[Slot.txPackets] += sent - slowly;
+    values[Slot.txPackets] += at - from;
     values[Slot.txBytes] += bytes;
-    return sent;
+    return at - from;
   }
 
   /** Asks for a report on the last descriptor and tells the card. */
   #submit(next: number): void {
-    const { words, txSlots } = this.#control;
+    const { txSlots } = this.#control;
     const last = next === 0 ? this.depth - 1 : next - 1;
     this.#ring[last * DESCRIPTOR_WORDS + 2] |= Tx.RS;
     txSlots[last] |= REPORTS;
-    words[Word.TxNext] = next;
     storeBarrier();
     this.#registers.write32(this.#tailOffset, next);
   }
 
   /**
-   * A packet in several buffers, or of a length that the card cannot send as it is. Returns the descriptors it
-   * took: 0 when it cannot be sent at all, and was freed and counted as dropped.
+   * A packet in several buffers, or of a length that the card cannot send as it is. One that cannot be sent at all is
+   * freed and counted as dropped. False when there is no room for it.
    */
-  #sendSlowly(handle: Handle, next: number, room: number): number {
+  #sendSlowly(handle: Handle): boolean {
     const { segments, bytes } = measure(handle, this.#maxFrame);
     const { values } = this.counters;
     if (segments === 0) {
       values[Slot.dropped]++;
       Mempool.freeChain(handle);
-      return 0;
+      return true;
     }
-    if (segments > room) return NO_ROOM;
+    if (segments > this.#room()) return false;
     if (bytes < MIN_PACKET) pad(handle);
     const total = Math.max(bytes, MIN_PACKET);
-    let at = next;
+    const { words } = this.#control;
+    let at = words[Word.TxNext];
     for (let segment = handle; segment !== 0;) {
       const pool = Mempool.of(segment);
       const following = pool.nextSegments[segment & INDEX_MASK];
@@ -201,9 +206,10 @@ export class AdvancedTxQueue implements TxQueue {
       at = at + 1 === this.depth ? 0 : at + 1;
       segment = following;
     }
+    words[Word.TxNext] = at;
     values[Slot.txPackets]++;
     values[Slot.txBytes] += total;
-    return segments;
+    return true;
   }
 
   #writeSegment(
@@ -222,6 +228,8 @@ export class AdvancedTxQueue implements TxQueue {
       (last ? Tx.EOP | Tx.RS : 0);
     ring[word + 3] = (total << Tx.PAYLEN_SHIFT) & this.#totals;
     this.#control.txSlots[at] = last ? handle | REPORTS : handle;
+    pool.nextSegments[index] = 0;
+    pool.offloads[index] = 0;
   }
 
   reclaim(): number {
