@@ -1,9 +1,8 @@
 /** A card that writes what cannot be: no crash, no lost buffer, no stall. */
-import { QueueControl } from "../../src/drivers/queue_control.ts";
 import { assert, assertEquals } from "@std/assert";
 import { Batch } from "../../src/batch.ts";
 import { RDT } from "../../src/drivers/ixgbe/registers.ts";
-import { Word } from "../../src/drivers/queue_control.ts";
+import { QueueControl, Word } from "../../src/drivers/queue_control.ts";
 import { offsetOf } from "../../src/drivers/register.ts";
 import {
   bytesOf,
