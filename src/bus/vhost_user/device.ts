@@ -1,0 +1,78 @@
+/**
+ * A vhost-user backend as a device on a bus.
+ *
+ * @module
+ */
+import type { DmaDomain } from "../../dma/domain.ts";
+import type { PciIds } from "../../pci/ids.ts";
+import type {
+  InterruptVectors,
+  VhostUserBusDescription,
+  VirtioBusDevice,
+} from "../bus.ts";
+import { parseVhostUserAddress, type VhostUserSpec } from "./address.ts";
+import { VhostUserDomain } from "./domain.ts";
+import { Endpoint } from "./endpoint.ts";
+import { VhostUserTransport } from "./transport.ts";
+
+/** Eventfds are there for everybody: one for each queue pair that a backend can have, and one more. */
+const VECTORS = 129;
+/** What a virtio network device calls itself on PCI (4.1.2, 5.1.1). */
+const IDS: PciIds = {
+  vendor: 0x1af4,
+  device: 0x1041,
+  revision: 1,
+  subsystemVendor: 0x1af4,
+  subsystemDevice: 1,
+};
+
+/** A backend, which is met when its virtio device is reset. */
+export class VhostUserBusDevice implements VirtioBusDevice {
+  readonly address: string;
+  readonly ids = IDS;
+  readonly numaNode: number = -1;
+  readonly dma: DmaDomain = VhostUserDomain.shared;
+  readonly removal = undefined;
+  readonly virtio: VhostUserTransport;
+  readonly interrupts: InterruptVectors;
+
+  private constructor(spec: VhostUserSpec) {
+    this.address = spec.address;
+    const virtio = new VhostUserTransport(
+      spec,
+      new Endpoint(spec),
+      VhostUserDomain.shared,
+    );
+    this.virtio = virtio;
+    this.interrupts = {
+      kind: "eventfd",
+      count: VECTORS,
+      route: (fds) => virtio.route(fds),
+      unmask: () => {},
+    };
+  }
+
+  /**
+   * Listens for a backend, or makes ready to connect to one.
+   * @throws {ConfigError} when the address is wrong.
+   * @throws {IxlError} "device-busy" when somebody else listens there.
+   */
+  static open(address: string): VhostUserBusDevice {
+    return new VhostUserBusDevice(parseVhostUserAddress(address));
+  }
+
+  setBusMaster(): void {}
+
+  reset(): boolean {
+    return false;
+  }
+
+  describe(): VhostUserBusDescription {
+    return this.virtio.describe();
+  }
+
+  close(): Promise<void> {
+    this.virtio.close();
+    return Promise.resolve();
+  }
+}
