@@ -15,6 +15,7 @@ import {
   NotSupportedError,
 } from "../../errors.ts";
 import { until } from "../wait.ts";
+import { featureBit } from "./features.ts";
 import {
   findStructures,
   type StructurePlace,
@@ -43,8 +44,8 @@ const GONE = 0xff;
 const MOST_DESCRIPTORS = 32768;
 /** A notification is the number of a virtqueue, in 16 bits (4.1.5.2). */
 const NOTIFICATION_BYTES = 2;
-const ACCESS_PLATFORM = 1n << 33n;
-const RING_RESET = 1n << 40n;
+const ACCESS_PLATFORM = featureBit("access-platform");
+const RING_RESET = featureBit("ring-reset");
 
 /** Sections 4.1.4.3 to 4.1.4.6, each in its paragraph "Device Requirements". */
 const RULES = {

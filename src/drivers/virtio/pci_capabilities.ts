@@ -88,15 +88,16 @@ function readPlace(
   at: number,
 ): StructurePlace | undefined {
   const type = config.read(at + Part.type, 1);
-  const bar = config.read(at + Part.bar, 1);
   // Types and base address registers that are reserved are to be ignored (4.1.4.1).
-  if (!isUsed(type) || bar > LAST_BAR) return undefined;
+  if (!isUsed(type)) return undefined;
   const notify = type === StructureType.notify;
   const least = notify ? NOTIFY_CAPABILITY_BYTES : CAPABILITY_BYTES;
   const length = config.read(at + Part.length, 1);
   if (length < least || at + length > CONFIG_END) {
     throw badList(`has ${length} bytes at ${at} for a structure's place`);
   }
+  const bar = config.read(at + Part.bar, 1);
+  if (bar > LAST_BAR) return undefined;
   return {
     type,
     bar,
