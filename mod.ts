@@ -46,6 +46,7 @@ export {
   type DeviceConfig,
   type DeviceOptions,
   type RssConfig,
+  type VirtioConfig,
 } from "./src/config.ts";
 export {
   attachQueue,

@@ -25,6 +25,19 @@ export interface RssConfig {
   readonly table?: readonly number[];
 }
 
+/** What is negotiated with a virtio device. Names are those of {@linkcode DeviceFeatures.virtio}. */
+export interface VirtioConfig {
+  /**
+   * Features to accept besides the usual ones, where the device offers them: "guest-checksum" (frames may arrive
+   * whose checksums are not computed yet), "guest-tso4" and "guest-tso6" (frames may arrive that are larger than any
+   * on a wire), "vlan-filter" (see {@linkcode Device.setVlanFilter}). Default: none, so that every frame can be sent on
+   * by any card as it is.
+   */
+  readonly with: readonly string[];
+  /** Features not to accept. Default: none. */
+  readonly without: readonly string[];
+}
+
 /** Everything that can be chosen when a device is opened; every field has a default. */
 export interface DeviceConfig {
   /** Receive and transmit queue pairs. Default 1. */
@@ -69,6 +82,8 @@ export interface DeviceConfig {
    * from reading and overwriting any memory of the machine. Needs root and hugepages. Default false.
    */
   readonly unsafeNoIommu: boolean;
+  /** For virtio devices. */
+  readonly virtio: VirtioConfig;
   /** How long to wait for the link when opening, in milliseconds; 0 does not wait. Default 10000. */
   readonly linkTimeoutMs: number;
   /** Catch misuse of packets. Default: `IXL_DEBUG=1`. */
@@ -100,18 +115,32 @@ const DEFAULTS: DeviceConfig = {
   vlanStrip: false,
   hugepages: "auto",
   unsafeNoIommu: false,
+  virtio: { with: [], without: [] },
   linkTimeoutMs: 10_000,
 };
 
 /** What a user may leave out. */
 export type DeviceOptions =
-  & Partial<Omit<DeviceConfig, "adaptive" | "rss">>
+  & Partial<Omit<DeviceConfig, "adaptive" | "rss" | "virtio">>
   & {
     /** Parts of the adaptive switch to change. */
     readonly adaptive?: Partial<AdaptiveConfig>;
     /** Parts of RSS to change. */
     readonly rss?: Partial<RssConfig>;
+    /** Features of a virtio device. */
+    readonly virtio?: Partial<VirtioConfig>;
   };
+
+/** What the user chose of a configuration. */
+const chosen = new WeakMap<DeviceConfig, ReadonlySet<string>>();
+
+/** True where the user chose a field, false where it is the default and a driver may do with less. */
+export function isChosen(
+  config: DeviceConfig,
+  field: keyof DeviceConfig,
+): boolean {
+  return chosen.get(config)?.has(field) ?? true;
+}
 
 /**
  * Completes and checks a configuration.
@@ -133,10 +162,13 @@ export function completeConfig(options: DeviceOptions = {}): DeviceConfig {
     ...options,
     adaptive: { ...DEFAULTS.adaptive, ...options.adaptive },
     rss: { ...DEFAULTS.rss, ...options.rss },
+    virtio: { ...DEFAULTS.virtio, ...options.virtio },
   };
+  chosen.set(config, new Set(Object.keys(options)));
   checkRanges(config);
   checkAdaptive(config.adaptive);
   checkRss(config);
+  checkVirtio(config.virtio);
   return config;
 }
 
@@ -224,4 +256,20 @@ function checkRss({ rss, queues }: DeviceConfig): void {
       `the table names queue ${wrong}, but there are ${queues} queues`,
     );
   }
+}
+
+/** Which names there are is known to the driver. */
+function checkVirtio(virtio: VirtioConfig): void {
+  for (const [list, names] of Object.entries(virtio)) {
+    if (list !== "with" && list !== "without") {
+      throw new ConfigError("virtio", `it has no ${list}: use with, without`);
+    }
+    const isList = Array.isArray(names) &&
+      names.every((name) => typeof name === "string");
+    if (isList) continue;
+    throw new ConfigError("virtio", `${list} is no list of features`);
+  }
+  const both = virtio.with.find((name) => virtio.without.includes(name));
+  if (both === undefined) return;
+  throw new ConfigError("virtio", `${both} is both with and without`);
 }

@@ -1,5 +1,9 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { completeConfig, type DeviceOptions } from "../../src/config.ts";
+import {
+  completeConfig,
+  type DeviceOptions,
+  isChosen,
+} from "../../src/config.ts";
 import { ConfigError } from "../../src/errors.ts";
 import { parseSimAddress } from "../../src/bus/sim/address.ts";
 import { parsePciAddress } from "../../src/pci/address.ts";
@@ -25,6 +29,10 @@ const WRONG: readonly [string, DeviceOptions][] = [
   ["rss", { rss: { key: new Uint8Array(16) } }],
   ["rss", { rss: { table: [0, 0, 0] } }],
   ["rss", { queues: 2, rss: { table: [0, 2] } }],
+  ["virtio", { virtio: { with: "packed" as unknown as [] } }],
+  ["virtio", { virtio: { without: [1] as unknown as [] } }],
+  ["virtio", { virtio: { against: [] } as Record<string, []> }],
+  ["virtio", { virtio: { with: ["tso4"], without: ["tso4"] } }],
 ];
 
 for (const [field, options] of WRONG) {
@@ -50,6 +58,12 @@ Deno.test("completeConfig() keeps what was given and fills in the rest", () => {
   assertEquals(config.rxDepth, 512);
   assertEquals(config.adaptive.windowMs, 10);
   assertEquals(config.adaptive.pollAbove, 20_000);
+});
+
+Deno.test("isChosen() tells what was given from what is the default", () => {
+  const config = completeConfig({ rxDepth: 512 });
+  assertEquals(isChosen(config, "rxDepth"), true);
+  assertEquals(isChosen(config, "txDepth"), false);
 });
 
 Deno.test("parseSimAddress() reads wire, name and options", () => {
