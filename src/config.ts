@@ -79,7 +79,8 @@ export interface DeviceConfig {
   readonly hugepages: "auto" | "require" | "never";
   /**
    * Open a card that is behind no IOMMU, in VFIO's no-IOMMU mode. Nothing keeps such a card, or a mistake in a driver,
-   * from reading and overwriting any memory of the machine. Needs root and hugepages. Default false.
+   * from reading and overwriting any memory of the machine. Needs root and hugepages; refused where there is an IOMMU.
+   * Default false.
    */
   readonly unsafeNoIommu: boolean;
   /** For virtio devices. */

@@ -224,11 +224,17 @@ export class DmaMemory {
   }
 
   #mapNeighbours(address: bigint, committed: number): void {
-    const pages = this.#neighbours!.growTo(committed / this.pageSize);
-    pages.forEach(({ offset }, i) => {
-      const at = address + BigInt(i * this.pageSize);
-      mapFile(at, this.pageSize, this.#memfd!.fd, offset);
-    });
+    const neighbours = this.#neighbours!;
+    const pages = neighbours.growTo(committed / this.pageSize);
+    try {
+      pages.forEach(({ offset }, i) => {
+        const at = address + BigInt(i * this.pageSize);
+        mapFile(at, this.pageSize, this.#memfd!.fd, offset);
+      });
+    } catch (error) {
+      neighbours.shrinkTo(this.#committed / this.pageSize);
+      throw error;
+    }
   }
 
   #assertLive(): void {
