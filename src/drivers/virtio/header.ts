@@ -6,6 +6,7 @@
  * @module
  */
 import { HEADROOM } from "../../mempool.ts";
+import { PacketFlag } from "../../packet.ts";
 import { type AcceptedFeatures, accepts } from "./features.ts";
 
 /** Bits and places of `struct virtio_net_hdr`, read as 32-bit words. */
@@ -38,6 +39,13 @@ export const NetHeader = {
   /** Where `num_buffers` is in the third word. */
   BUFFERS_SHIFT: 16,
 } as const;
+
+/** Bits of the first word that make a received frame more than bytes: the rest may be anything. */
+export const NOT_PLAIN: number = NetHeader.NEEDS_CSUM | NetHeader.GSO_TYPE;
+/** From DATA_VALID to `PacketFlag.L4ChecksumGood`. */
+export const VALID_SHIFT: number = Math.log2(
+  PacketFlag.L4ChecksumGood / NetHeader.DATA_VALID,
+);
 
 /** Bytes of the header. */
 const BYTES = 12;

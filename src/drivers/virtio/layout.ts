@@ -53,6 +53,11 @@ export const Split = {
   NO_NOTIFY: 1,
 } as const;
 
+/** Where a used ring of `depth` entries has `avail_event`, in 16-bit words (2.7.8). */
+export function availEventWord(depth: number): number {
+  return 2 + depth * 4;
+}
+
 /** A packed ring's fields (2.8.13, 2.8.14). */
 export const Packed = {
   /** Where the flags are in the last word of a descriptor; the buffer's id is in its lower half. */
@@ -65,6 +70,8 @@ export const Packed = {
   EVENT_FLAGS: 1,
   /** The wrap counter's bit in the first word of an event structure. */
   EVENT_WRAP: 1 << 15,
+  /** The bits of the event flags. */
+  EVENT_MASK: 3,
   /** Event flags: all events. */
   EVENTS_ON: 0,
   /** Event flags: none. */

@@ -1,0 +1,29 @@
+/**
+ * The halves of a queue pair, for the kind of ring that was agreed on.
+ *
+ * @module
+ */
+import type { VirtioQueueBus } from "../../bus/bus.ts";
+import type { LocalQueue } from "../base_rx_queue.ts";
+import type { VirtioRxQueue } from "./rx.ts";
+import { SplitRxQueue } from "./split_rx.ts";
+import { SplitTxQueue } from "./split_tx.ts";
+import type { VirtioTxQueue } from "./tx.ts";
+
+export { renewPair } from "./rings.ts";
+
+/** Makes the receive half of a queue pair. */
+export function createRxQueue(
+  queue: LocalQueue,
+  bus: VirtioQueueBus,
+): VirtioRxQueue {
+  return new SplitRxQueue(queue, bus);
+}
+
+/** Makes the transmit half of a queue pair. */
+export function createTxQueue(
+  queue: LocalQueue,
+  bus: VirtioQueueBus,
+): VirtioTxQueue {
+  return new SplitTxQueue(queue, bus);
+}

@@ -1,0 +1,407 @@
+/**
+ * Sending on a virtqueue, whichever kind of ring: headers, offloads, and what comes back.
+ *
+ * A packet in one buffer is one descriptor: its header is written into the headroom before its entry. A packet in
+ * several buffers is an indirect table where the device takes these, and else a chain of descriptors.
+ *
+ * Section numbers are those of the Virtual I/O Device specification, version 1.2.
+ *
+ * @module
+ */
+import type { Batch } from "../../batch.ts";
+import type { VirtioQueueBus } from "../../bus/bus.ts";
+import type { TxQueue } from "../../device_api.ts";
+import { type Handle, INDEX_BITS, INDEX_MASK, Mempool } from "../../mempool.ts";
+import { ETHERNET_HEADER_LENGTH } from "../../net/ethernet.ts";
+import { QueueCounters, Slot } from "../../stats.ts";
+import type { LocalQueue } from "../base_rx_queue.ts";
+import { QueueControl, Word } from "../queue_control.ts";
+import { accepts } from "./features.ts";
+import { firstHeaderWord, headerBytes, NetHeader } from "./header.ts";
+import {
+  DESCRIPTOR_BYTES,
+  DESCRIPTOR_WORDS,
+  TABLE_DESCRIPTORS,
+} from "./layout.ts";
+import {
+  checksumOffset,
+  checksumStart,
+  completeChecksum,
+  segmentationWord,
+} from "./offload.ts";
+import {
+  featuresOf,
+  renewPair,
+  resetTxRing,
+  type VirtqueueViews,
+  virtqueueViews,
+} from "./rings.ts";
+import { HANDLE_MASK, LAST_LINK, PART, SPECIAL } from "./slots.ts";
+import { Fault, faultError, recordFault, State } from "./state.ts";
+
+/** Two VLAN tags, by which a frame may exceed the largest. */
+const VLAN_ALLOWANCE = 8;
+/** The largest packet that a device cuts into segments: headers and 65535 bytes (5.1.6.3). */
+const LARGEST_SEGMENTED = 65589;
+/** Most buffers of a packet. */
+const MAX_SEGMENTS = 40;
+/** Descriptors with the device from which on each send looks whether it has finished some. */
+const RECLAIM_FROM = 16;
+const CSUM_BYTES = 2;
+
+/** In place of a number of descriptors: the ring has no room for the packet. */
+export const NO_ROOM = -1;
+
+/** The transmit half of a queue pair. */
+export abstract class VirtioTxQueue implements TxQueue {
+  readonly index: number;
+  readonly depth: number;
+  readonly counters: QueueCounters;
+  /** Ring positions and handles, shared with the next user of the queue. */
+  protected readonly control: QueueControl;
+  /** Number of the virtqueue (5.1.2). */
+  protected readonly virtqueue: number;
+  protected readonly bus: VirtioQueueBus;
+  protected readonly views: VirtqueueViews;
+  /** Bytes of the header before a packet. */
+  protected readonly headerBytes: number;
+  /** Where entry 0 has its header in its pool's words. */
+  protected readonly firstHeader: number;
+  /** Whether the header has room for a hash, which is 0 on transmit. */
+  protected readonly longHeader: boolean;
+  /** Whether the device uses buffers in the order in which they were posted. */
+  protected readonly inOrder: boolean;
+  /** Whether events are asked for by index (2.7.10, 2.8.10). */
+  protected readonly eventIndex: boolean;
+  /** Largest frame that is not cut into segments. */
+  protected readonly maxFrame: number;
+  /** Heads of the packets that the device has finished, in its order. */
+  protected readonly finished: Uint16Array;
+  readonly #queue: LocalQueue;
+  readonly #indirect: boolean;
+  readonly #checksum: boolean;
+  readonly #tso4: boolean;
+  readonly #tso6: boolean;
+  /** Where the indirect tables begin for the device, 31:0 and 63:32. */
+  readonly #tablesLow: number;
+  readonly #tablesHigh: number;
+
+  /**
+   * @param queue Which queue, and its memory.
+   * @param bus Where the device is notified.
+   */
+  constructor(queue: LocalQueue, bus: VirtioQueueBus) {
+    const features = featuresOf(queue);
+    const { rxDepth, txDepth, maxFrameSize } = queue.config;
+    this.index = queue.index;
+    this.depth = txDepth;
+    this.counters = new QueueCounters(queue.counters);
+    this.control = new QueueControl(queue.control, rxDepth, txDepth);
+    this.virtqueue = 2 * queue.index + 1;
+    this.bus = bus;
+    this.views = virtqueueViews(queue, "tx");
+    this.headerBytes = headerBytes(features);
+    this.firstHeader = firstHeaderWord(this.headerBytes);
+    this.longHeader = accepts(features, "hash-report");
+    this.inOrder = accepts(features, "in-order");
+    this.eventIndex = accepts(features, "event-index");
+    this.maxFrame = maxFrameSize + VLAN_ALLOWANCE;
+    this.finished = new Uint16Array(txDepth);
+    this.#queue = queue;
+    this.#indirect = accepts(features, "indirect");
+    this.#checksum = accepts(features, "checksum");
+    this.#tso4 = accepts(features, "tso4");
+    this.#tso6 = accepts(features, "tso6");
+    const tables = queue.virtio!.txIova + BigInt(this.views.layout.tables);
+    this.#tablesLow = Number(tables & 0xffffffffn);
+    this.#tablesHigh = Number(tables >> 32n);
+  }
+
+  get pending(): number {
+    return this.control.words[State.TxBusy];
+  }
+
+  /** Puts the ring into its first state. What it held is forgotten, not freed. */
+  arm(): void {
+    resetTxRing(this.#queue);
+  }
+
+  send(batch: Batch): number {
+    if (!this.#usable()) return 0;
+    const { words } = this.control;
+    const busy = words[State.TxBusy];
+    if (busy >= RECLAIM_FROM) {
+      this.takeFinished();
+      if (words[State.Fault] !== 0) throw faultError(words);
+    }
+    return this.post(batch);
+  }
+
+  reclaim(): number {
+    if (!this.#usable()) return 0;
+    const { words } = this.control;
+    const freed = this.takeFinished();
+    if (freed === 0 && words[State.Fault] !== 0) throw faultError(words);
+    return freed;
+  }
+
+  /** Puts packets into the ring and tells the device. Returns how many there was room for. */
+  protected abstract post(batch: Batch): number;
+  /** Frees the packets that the device has finished. Returns the number of descriptors. */
+  protected abstract takeFinished(): number;
+
+  /** False when the rings had to be started afresh; throws on a broken pair. */
+  #usable(): boolean {
+    const { words } = this.control;
+    if (words[Word.Epoch] !== words[Word.Renewed]) {
+      renewPair(this.#queue);
+      return false;
+    }
+    if (words[State.Fault] !== 0) throw faultError(words);
+    return true;
+  }
+
+  /** Records that the device used what it did not have. */
+  protected failIndex(value: number, limit: number): void {
+    const { words } = this.control;
+    recordFault(words, Fault.Index, this.virtqueue, value, limit);
+  }
+
+  /** Records that the device used what it did not have. */
+  protected failId(id: number): void {
+    recordFault(
+      this.control.words,
+      Fault.Id,
+      this.virtqueue,
+      id,
+      this.depth - 1,
+    );
+  }
+
+  /** Descriptors of the packet whose first is `id`; 0 where it is the first of none. */
+  protected descriptorsOf(id: number): number {
+    const { txSlots: slots, txLinks: links } = this.control;
+    const slot = slots[id];
+    if (slot === 0 || (slot & PART) !== 0) return 0;
+    if ((slot & SPECIAL) === 0) return 1;
+    let count = 1;
+    for (let part = links[id]; part !== LAST_LINK; part = links[part]) count++;
+    return count;
+  }
+
+  /**
+   * Frees the first `count` packets of {@linkcode finished}, or in order the oldest: straight onto the stack of a pool
+   * that is owned here. Returns the number of descriptors.
+   */
+  protected release(count: number): number {
+    const { words, txSlots: slots, txIds: ids } = this.control;
+    const { depth, finished, inOrder } = this;
+    let clean = words[Word.TxClean];
+    let freed = 0;
+    let n = 0;
+    while (n < count) {
+      const first = inOrder ? clean : finished[n];
+      const slot = slots[first];
+      if (slot === 0 || (slot & PART) !== 0) {
+        this.failId(first);
+        break;
+      }
+      const pool = Mempool.of(slot & HANDLE_MASK);
+      const { id: poolId, header, freeStack } = pool;
+      const limit = pool.capacity;
+      const direct = !pool.debug && pool.description.home === undefined;
+      if (
+        (slot & SPECIAL) !== 0 || !direct || (slot & INDEX_MASK) >= limit
+      ) {
+        const parts = this.#releaseSlowly(first, clean);
+        clean = (clean + parts) % depth;
+        freed += parts;
+        n++;
+        continue;
+      }
+      let free = header[0];
+      do {
+        const id = inOrder ? clean : finished[n];
+        const handle = slots[id];
+        if (
+          handle >>> INDEX_BITS !== poolId || (handle & INDEX_MASK) >= limit
+        ) break;
+        freeStack[free++] = handle;
+        slots[id] = 0;
+        ids[clean] = id;
+        if (++clean === depth) clean = 0;
+        freed++;
+      } while (++n < count);
+      header[0] = free;
+    }
+    words[Word.TxClean] = clean;
+    words[State.TxBusy] -= freed;
+    return freed;
+  }
+
+  /** Frees the packet whose first descriptor is `id`. Returns its descriptors, which come to places from `clean` on. */
+  #releaseSlowly(id: number, clean: number): number {
+    const { txSlots: slots, txIds: ids, txLinks: links } = this.control;
+    const slot = slots[id];
+    Mempool.freeChain(slot & HANDLE_MASK);
+    let part = id;
+    let count = 0;
+    do {
+      slots[part] = 0;
+      ids[(clean + count++) % this.depth] = part;
+      part = (slot & SPECIAL) !== 0 ? links[part] : LAST_LINK;
+    } while (part !== LAST_LINK);
+    return count;
+  }
+
+  /** Bytes of the packet that {@linkcode prepare} looked at last. */
+  protected preparedBytes = 0;
+
+  /**
+   * Checks a packet that is not one plain buffer, and writes its header or does what the device cannot. Returns the
+   * number of its segments; 0 when it cannot be sent, and was freed and counted as dropped.
+   * @param room Descriptors that are free.
+   */
+  protected prepare(handle: Handle, room: number): number {
+    const pool = Mempool.of(handle);
+    const index = handle & INDEX_MASK;
+    const request = pool.offloads[index];
+    const segment = request === 0 ? 0 : pool.segmentSizes[index];
+    const segments = this.#measure(
+      handle,
+      segment === 0 ? this.maxFrame : LARGEST_SEGMENTED,
+    );
+    if (segments === 0) return this.#drop(handle);
+    if (this.needs(segments) > room) return NO_ROOM;
+    return this.#writeHeader(handle, pool, request, segment)
+      ? segments
+      : this.#drop(handle);
+  }
+
+  /** Descriptors of the ring for a packet of some segments. */
+  protected needs(segments: number): number {
+    return this.#indirect && segments <= TABLE_DESCRIPTORS ? 1 : segments;
+  }
+
+  #drop(handle: Handle): number {
+    this.counters.values[Slot.dropped]++;
+    Mempool.freeChain(handle);
+    return 0;
+  }
+
+  /** Segments of a packet; 0 where it has a length that cannot be sent. */
+  #measure(handle: Handle, most: number): number {
+    let segments = 0;
+    let bytes = 0;
+    for (let segment = handle; segment !== 0;) {
+      const pool = Mempool.of(segment);
+      const size = pool.lengths[segment & INDEX_MASK];
+      bytes += size;
+      const sound = size > 0 && size <= pool.entrySize && bytes <= most &&
+        ++segments <= MAX_SEGMENTS;
+      if (!sound) return 0;
+      segment = pool.nextSegments[segment & INDEX_MASK];
+    }
+    this.preparedBytes = bytes;
+    return bytes < ETHERNET_HEADER_LENGTH ? 0 : segments;
+  }
+
+  /** Writes the header of a packet. False where the device cannot do what the packet asks for, and nobody else. */
+  #writeHeader(
+    handle: Handle,
+    pool: Mempool,
+    request: number,
+    segment: number,
+  ): boolean {
+    const index = handle & INDEX_MASK;
+    const start = checksumStart(request);
+    let flags = 0;
+    let sizes = 0;
+    let offset = 0;
+    if (request !== 0) {
+      const size = pool.lengths[index];
+      if (start + checksumOffset(request) + CSUM_BYTES > size) return false;
+      if (segment !== 0) {
+        flags = segmentationWord(pool.u8, index * pool.stride, size, start);
+        if (!this.#cuts(flags)) return false;
+      } else if (this.#checksum) {
+        flags = NetHeader.NEEDS_CSUM;
+      } else {
+        completeChecksum(handle, request);
+      }
+      if (flags !== 0) {
+        sizes = segment | (start << NetHeader.CSUM_START_SHIFT);
+        offset = checksumOffset(request);
+      }
+      pool.offloads[index] = 0;
+    }
+    const at = index * (pool.stride >>> 2) + this.firstHeader;
+    pool.words[at + NetHeader.FLAGS_WORD] = flags;
+    pool.words[at + NetHeader.SIZES_WORD] = sizes;
+    pool.words[at + NetHeader.BUFFERS_WORD] = offset;
+    if (this.longHeader) {
+      pool.words[at + NetHeader.HASH_WORD] = 0;
+      pool.words[at + NetHeader.HASH_TYPE_WORD] = 0;
+    }
+    return true;
+  }
+
+  /** Whether the device cuts packets of this kind into segments. */
+  #cuts(flags: number): boolean {
+    const type = flags & NetHeader.GSO_TYPE;
+    return (type === NetHeader.GSO_TCPV4 && this.#tso4) ||
+      (type === NetHeader.GSO_TCPV6 && this.#tso6);
+  }
+
+  /**
+   * Writes address and length of one segment into a descriptor; the last word is the caller's.
+   * @param header Bytes of the header in front of it.
+   */
+  protected writeSegment(
+    descriptors: Uint32Array,
+    word: number,
+    segment: Handle,
+    header: number,
+  ): void {
+    const pool = Mempool.of(segment);
+    const index = segment & INDEX_MASK;
+    descriptors[word] = pool.iovaLow + index * pool.stride - header;
+    descriptors[word + 1] = pool.iovaHigh;
+    descriptors[word + 2] = pool.lengths[index] + header;
+  }
+
+  /**
+   * Writes the indirect table of descriptor `id`.
+   * @param lastWord What stands in the last word of the table's descriptor `n` of `count`.
+   */
+  protected writeTable(
+    id: number,
+    handle: Handle,
+    segments: number,
+    lastWord: (n: number, count: number) => number,
+  ): void {
+    const { tables } = this.views;
+    let word = id * TABLE_DESCRIPTORS * DESCRIPTOR_WORDS;
+    let segment = handle;
+    for (let n = 0; n < segments; n++) {
+      const header = n === 0 ? this.headerBytes : 0;
+      this.writeSegment(tables, word, segment, header);
+      tables[word + 3] = lastWord(n, segments);
+      word += DESCRIPTOR_WORDS;
+      segment = Mempool.of(segment).nextSegments[segment & INDEX_MASK];
+    }
+  }
+
+  /** Points a descriptor to the indirect table of `id`; the last word is the caller's. */
+  protected writeTableAddress(
+    word: number,
+    id: number,
+    segments: number,
+  ): void {
+    const { descriptors } = this.views;
+    const low = this.#tablesLow + id * TABLE_DESCRIPTORS * DESCRIPTOR_BYTES;
+    descriptors[word] = low;
+    descriptors[word + 1] = this.#tablesHigh + Math.floor(low / 2 ** 32);
+    descriptors[word + 2] = segments * DESCRIPTOR_BYTES;
+  }
+}
