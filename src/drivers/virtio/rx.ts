@@ -87,6 +87,8 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
   protected readonly showAt: number;
   readonly #queue: LocalQueue;
   readonly #line: IrqLine;
+  /** Where to tell of the link, when the queue shares its interrupt with it. */
+  readonly #link: IrqLine | undefined;
   readonly #mergeable: boolean;
   readonly #maxFrameBytes: number;
   /** All memory of the pool, the headroom of its first entry included. */
@@ -104,6 +106,9 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     this.virtqueue = 2 * queue.index;
     this.views = virtqueueViews(queue, "rx");
     this.#line = new IrqLine(queue.irqFd);
+    this.#link = queue.linkFd === undefined
+      ? undefined
+      : new IrqLine(queue.linkFd);
     this.headerBytes = headerBytes(features);
     this.firstHeader = firstHeaderWord(this.headerBytes);
     this.#mergeable = accepts(features, "mergeable");
@@ -183,6 +188,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
 
   protected override unmaskIrq(): void {
     const { words } = this.control;
+    if (this.bus.unmaskInterrupt()) this.#link?.raise();
     words[State.RxAwake] = 1;
     this.setInterrupt(true);
     if (!this.arrived) return;
