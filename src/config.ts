@@ -30,7 +30,7 @@ export interface VirtioConfig {
   /**
    * Features to accept besides the usual ones, where the device offers them: "guest-checksum" (frames may arrive
    * whose checksums are not computed yet), "guest-tso4" and "guest-tso6" (frames may arrive that are larger than any
-   * on a wire), "vlan-filter" (see {@linkcode Device.setVlanFilter}). Default: none, so that every frame can be sent on
+   * on a wire), "vlan-filter" (only frames without a tag, and of the VLANs that `addVlanFilter()` names). Default: none, so that every frame can be sent on
    * by any card as it is.
    */
   readonly with: readonly string[];

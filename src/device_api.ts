@@ -128,6 +128,11 @@ export interface LinkState {
   readonly up: boolean;
   /** Mbit/s; 0 while down. */
   readonly speed: number;
+  /**
+   * How often the device asked that the program make itself known in the network, as after a move to another host:
+   * for instance by a gratuitous ARP. Only virtio devices ask.
+   */
+  readonly announcements?: number;
 }
 
 /** What a card can do, and how it is set. */
@@ -148,6 +153,14 @@ export interface DeviceFeatures {
   readonly vlanStrip: boolean;
   /** Has an interrupt of its own for each queue. */
   readonly queueInterrupts: boolean;
+  /** Completes checksums on sending where a packet asks for it; elsewhere the driver does it, which takes time. */
+  readonly txChecksum: boolean;
+  /** Cuts large packets into TCP segments where a packet asks for it; elsewhere such packets are dropped. */
+  readonly segmentation: boolean;
+  /** Receives frames of some VLANs only, see {@linkcode Device.addVlanFilter}. */
+  readonly vlanFilter: boolean;
+  /** What was negotiated with a virtio device, by the names in `drivers/virtio/features.ts`. */
+  readonly virtio?: readonly string[];
 }
 
 /**
@@ -203,6 +216,13 @@ export interface Device extends AsyncDisposable {
   addMacFilter(mac: string): void;
   /** Takes it out again. */
   removeMacFilter(mac: string): void;
+  /**
+   * Receives tagged frames of this VLAN too, besides untagged ones. Throws a NotSupportedError where
+   * {@linkcode DeviceFeatures.vlanFilter} is false: there the frames of all VLANs arrive.
+   */
+  addVlanFilter(vlan: number): void;
+  /** Receives them no longer. */
+  removeVlanFilter(vlan: number): void;
   /** Receives frames for any address, or only those for the filters. */
   setPromiscuous(enabled: boolean): void;
   /** Receives all multicast frames, or none but those of the filters. */

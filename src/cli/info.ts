@@ -99,5 +99,10 @@ function limits(features: Device["features"]): [string, Cell][] {
     ["receive checksums", yesNo(features.rxChecksum)],
     ["VLAN tags taken out", yesNo(features.vlanStrip)],
     ["interrupt per queue", yesNo(features.queueInterrupts)],
+    ["checksums on sending", yesNo(features.txChecksum)],
+    ["TCP segmentation", yesNo(features.segmentation)],
+    ...(features.virtio
+      ? [["virtio", features.virtio.join(" ")] satisfies [string, Cell]]
+      : []),
   ];
 }

@@ -240,17 +240,25 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   }
 
   queue(index: number): LocalPair {
-    return this.#pairs[index] ??= this.createPair(this.#local(index));
+    return this.#pairs[index] ??= this.createPair(this.localQueue(index));
   }
 
   describeQueue(index: number): QueueDescription {
-    return { ...this.#local(index), bus: this.describeBus() };
+    return { ...this.localQueue(index), bus: this.describeBus() };
   }
 
   setMacAddress(mac: string): void {
     const octets = unicast(mac);
     this.programStation(octets);
     this.station = octets;
+  }
+
+  addVlanFilter(_vlan: number): void {
+    throw this.#hasNoVlanFilter();
+  }
+
+  removeVlanFilter(_vlan: number): void {
+    throw this.#hasNoVlanFilter();
   }
 
   addMacFilter(mac: string): void {
@@ -399,32 +407,34 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     this.#config = config;
   }
 
-  /**
-   * Does something that only the user of a queue may do, when that is this isolate, or nobody. Otherwise wakes the user
-   * and returns false.
-   */
-  protected asUser(index: number, action: () => void): boolean {
-    const { control, wake } = this.#queue(index);
-    if (this.#pairs[index]?.rx.holding) {
-      action();
-      return true;
-    }
-    const owner = Atomics.compareExchange(
-      control.words,
-      Word.Owner,
-      0,
-      DEVICE_TOKEN,
-    );
-    if (owner !== 0) {
-      wake.raise();
-      return false;
-    }
-    try {
-      action();
-    } finally {
-      Atomics.store(control.words, Word.Owner, 0);
-    }
-    return true;
+  /** What this isolate needs to use a queue pair. */
+  protected localQueue(index: number): LocalQueue {
+    const queue = this.#queue(index);
+    const virtio = this.virtioQueue(index);
+    return {
+      driver: this.driver,
+      model: this.model,
+      index,
+      rings: queue.rings,
+      pool: queue.pool.description,
+      counters: queue.counters,
+      control: queue.control.buffer,
+      irqFd: queue.irq.fd,
+      wakeFd: queue.wake.fd,
+      ...(this.sharedVector ? { linkFd: this.#memory!.link.fd } : {}),
+      config: this.config,
+      ...(virtio ? { virtio } : {}),
+    };
+  }
+
+  /** Wakes the user of a queue, to look at what it is asked for. */
+  protected wakeUser(index: number): void {
+    this.#queue(index).wake.raise();
+  }
+
+  /** Wakes whoever waits for changes of the link. */
+  protected raiseLink(): void {
+    this.#memory?.link.raise();
   }
 
   /** Says in the log what is being done; silent unless `IXL_LOG=debug`. */
@@ -476,28 +486,15 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     );
   }
 
+  #hasNoVlanFilter(): NotSupportedError {
+    return new NotSupportedError(
+      `${this.address} receives frames of all VLANs: there is no filter to change`,
+    );
+  }
+
   #isClosed(): IxlError {
     const fate = this.#removed ? "was removed from the machine" : "is closed";
     return new IxlError("device-gone", `${this.address} ${fate}`);
-  }
-
-  #local(index: number): LocalQueue {
-    const queue = this.#queue(index);
-    const virtio = this.virtioQueue(index);
-    return {
-      driver: this.driver,
-      model: this.model,
-      index,
-      rings: queue.rings,
-      pool: queue.pool.description,
-      counters: queue.counters,
-      control: queue.control.buffer,
-      irqFd: queue.irq.fd,
-      wakeFd: queue.wake.fd,
-      ...(this.sharedVector ? { linkFd: this.#memory!.link.fd } : {}),
-      config: this.config,
-      ...(virtio ? { virtio } : {}),
-    };
   }
 
   /** One change of a pool after the other. */
@@ -523,9 +520,18 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   }
 
   /** Makes the pool follow where this isolate may, and asks its user where not. */
-  #settle(index: number, { pool }: QueueMemory): boolean {
+  #settle(index: number, { pool, control, wake }: QueueMemory): boolean {
     if (pool.settled || this.closed) return true;
-    this.asUser(index, () => pool.sync());
+    if (this.#pairs[index]?.rx.holding) {
+      pool.sync();
+    } else if (
+      Atomics.compareExchange(control.words, Word.Owner, 0, DEVICE_TOKEN) === 0
+    ) {
+      pool.sync();
+      Atomics.store(control.words, Word.Owner, 0);
+    } else {
+      wake.raise();
+    }
     return pool.settled;
   }
 

@@ -76,7 +76,7 @@ export class LinkWatch {
       if (this.#stopped) break;
       if (this.#line.clear()) this.#source.acknowledgeLink();
       const state = this.#source.link();
-      if (state.up === last.up && state.speed === last.speed) continue;
+      if (isSame(state, last)) continue;
       last = state;
       this.#tell(state);
     }
@@ -86,4 +86,9 @@ export class LinkWatch {
   #tell(state: LinkState | undefined): void {
     for (const listener of this.#listeners) listener(state);
   }
+}
+
+function isSame(a: LinkState, b: LinkState): boolean {
+  return a.up === b.up && a.speed === b.speed &&
+    a.announcements === b.announcements;
 }

@@ -260,5 +260,8 @@ function featuresOf({ model, sharedVector }: Chip): DeviceFeatures {
     rxChecksum: true,
     vlanStrip: true,
     queueInterrupts: !sharedVector,
+    txChecksum: false,
+    segmentation: false,
+    vlanFilter: false,
   };
 }

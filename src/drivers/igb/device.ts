@@ -96,6 +96,9 @@ export class IgbDevice extends BaseDevice<PciBusDevice> {
       rxChecksum: true,
       vlanStrip: true,
       queueInterrupts: true,
+      txChecksum: false,
+      segmentation: false,
+      vlanFilter: false,
     };
   }
 

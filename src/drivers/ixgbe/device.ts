@@ -100,6 +100,9 @@ export class IxgbeDevice extends BaseDevice<PciBusDevice> {
       rxChecksum: true,
       vlanStrip: true,
       queueInterrupts: true,
+      txChecksum: false,
+      segmentation: false,
+      vlanFilter: false,
     };
   }
 
