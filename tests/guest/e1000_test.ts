@@ -149,6 +149,9 @@ for (const model of MODELS) {
       rxChecksum: true,
       vlanStrip: true,
       queueInterrupts: model.queues > 1,
+      txChecksum: false,
+      segmentation: false,
+      vlanFilter: false,
     });
     if (!model.hashes) {
       const error = await assertRejects(() => card.call("setRssTable", [0]));
