@@ -103,9 +103,9 @@ export class UnixSocket {
     }
   }
 
-  /** Takes what has arrived, at most as much as fits `into`. */
-  receive(into: Uint8Array): Received {
-    this.#point(into, CONTROL_BYTES);
+  /** Takes what has arrived, at most as much as fits `into`, and at most `mostFds` descriptors. */
+  receive(into: Uint8Array, mostFds: number = MOST_FDS): Received {
+    this.#point(into, CMSG.data + Math.min(mostFds, MOST_FDS) * 4);
     for (;;) {
       const { recvmsg } = libc();
       const got = Number(
@@ -219,8 +219,8 @@ export class UnixListener {
  * @throws {SystemError} for everything else: no permission, no socket.
  */
 export function connectUnix(path: string): UnixSocket | undefined {
-  const fd = newSocket();
   const address = socketAddress(path);
+  const fd = newSocket();
   if (libc().connect(fd, address, address.length) === 0) {
     return new UnixSocket(fd);
   }
@@ -257,8 +257,8 @@ function socketAddress(path: string): Uint8Array<ArrayBuffer> {
 
 /** True when nobody listens at a socket file. */
 function isStale(path: string): boolean {
-  const fd = newSocket();
   const address = socketAddress(path);
+  const fd = newSocket();
   const refused = libc().connect(fd, address, address.length) < 0 &&
     errno() === ECONNREFUSED;
   closeFd(fd);
