@@ -1,31 +1,49 @@
 /**
- * The test's side of `programs/console.ts`: a card that a program in the guest drives, frame by frame.
+ * The test's side of `programs/console.ts`: cards that a program in the guest drives, frame by frame.
  *
  * @module
  */
 import type { DeviceOptions } from "../../mod.ts";
 import { bindDriver, type Guest, type Nic, type Program } from "./lab/mod.ts";
-import type {
-  Answer,
-  CardReport,
-  Command,
-  PacketReport,
-} from "./programs/console.ts";
+import type { CardReport, PacketReport } from "./programs/card_console.ts";
+import type { Answer, Command } from "./programs/console.ts";
 
 const PROGRAM = "tests/guest/programs/console.ts";
 /** An emulated guest on a busy machine. */
 const TIMEOUT_MS = 60_000;
 
+type Options = Readonly<Record<string, unknown>> & DeviceOptions;
+
+/** The program, and what it is asked. */
+class Channel {
+  #asked = 0;
+
+  constructor(readonly program: Program) {}
+
+  async ask(
+    command: Omit<Command, "id">,
+  ): Promise<unknown> {
+    const id = ++this.#asked;
+    await this.program.write(`${JSON.stringify({ id, ...command })}\n`);
+    const line = new RegExp(`^\\{"id":${id},.*\\n`, "m");
+    await this.program.prints(line, { timeoutMs: TIMEOUT_MS });
+    const answer: Answer = JSON.parse(line.exec(this.program.stdout)![0]);
+    if (!("error" in answer)) return answer.result;
+    throw new Error(`${answer.error.name}: ${answer.error.message}`);
+  }
+}
+
 /** A card, opened by a program in the guest. */
 export class Card {
   /** What the program says of it. */
   report: CardReport;
-  /** The program, for tests of its end. */
-  readonly program: Program;
-  #asked = 0;
+  readonly #channel: Channel;
+  /** Which of the program's cards. */
+  readonly #index: number;
 
-  private constructor(program: Program, report: CardReport) {
-    this.program = program;
+  private constructor(channel: Channel, index: number, report: CardReport) {
+    this.#channel = channel;
+    this.#index = index;
     this.report = report;
   }
 
@@ -33,21 +51,38 @@ export class Card {
   static async open(
     guest: Guest,
     nic: Nic,
-    options: Readonly<Record<string, unknown>> & DeviceOptions = {},
+    options: Options = {},
   ): Promise<Card> {
-    await bindDriver(guest, nic.address, "vfio-pci");
+    const [card] = await Card.openAll(guest, [nic], () => options);
+    return card;
+  }
+
+  /** Gives cards to VFIO and opens all in one program. */
+  static async openAll(
+    guest: Guest,
+    nics: readonly Nic[],
+    optionsOf: (nic: Nic) => Options,
+  ): Promise<Card[]> {
+    for (const { address } of nics) {
+      await bindDriver(guest, address, "vfio-pci");
+    }
     const program = await guest.spawn([
-      ...["deno", "run", "-q", "-A", "--no-check", PROGRAM, nic.address],
-      JSON.stringify(options),
+      ...["deno", "run", "-q", "-A", "--no-check", PROGRAM],
+      ...nics.flatMap((nic) => [nic.address, JSON.stringify(optionsOf(nic))]),
     ]);
-    await program.prints(/^\{"driver".*\n/m, { timeoutMs: TIMEOUT_MS });
-    return new Card(program, JSON.parse(program.stdout.split("\n")[0]));
+    await program.prints(/^\[\{"driver".*\n/, { timeoutMs: TIMEOUT_MS });
+    const reports: CardReport[] = JSON.parse(program.stdout.split("\n")[0]);
+    const channel = new Channel(program);
+    return reports.map((report, index) => new Card(channel, index, report));
+  }
+
+  /** The program, for tests of its end. */
+  get program(): Program {
+    return this.#channel.program;
   }
 
   /** Closes the card, and opens it with other options in the same program: quicker than another one. */
-  async reopen(
-    options: Readonly<Record<string, unknown>> & DeviceOptions = {},
-  ): Promise<void> {
+  async reopen(options: Options = {}): Promise<void> {
     this.report = await this.ask<CardReport>("reopen", options);
   }
 
@@ -56,15 +91,7 @@ export class Card {
     name: Command["name"],
     ...args: unknown[]
   ): Promise<T> {
-    const id = ++this.#asked;
-    await this.program.write(`${JSON.stringify({ id, name, args })}\n`);
-    const line = new RegExp(`^\\{"id":${id},.*\\n`, "m");
-    await this.program.prints(line, { timeoutMs: TIMEOUT_MS });
-    const answer: Answer = JSON.parse(line.exec(this.program.stdout)![0]);
-    if ("error" in answer) {
-      throw new Error(`${answer.error.name}: ${answer.error.message}`);
-    }
-    return answer.result as T;
+    return await this.#channel.ask({ card: this.#index, name, args }) as T;
   }
 
   /** Calls a method of the device. */
@@ -77,7 +104,7 @@ export class Card {
     return this.ask<PacketReport[]>("receive", count, timeoutMs);
   }
 
-  /** Closes the device and ends the program. */
+  /** Closes all devices of the program, and ends it. */
   async close(): Promise<void> {
     await this.program.closeInput();
     const { code, stderr } = await this.program.ended();
