@@ -10,12 +10,21 @@ import { type Device, openDevice, simControls } from "../device.ts";
 import { type QueueSnapshot, type Run, run } from "../runtime/run.ts";
 import { stopOnSignals } from "../runtime/signals.ts";
 import { type DeviceStats, emptyStats } from "../stats.ts";
-import { type Command, defineCommand, type Given } from "./command.ts";
+import {
+  type Command,
+  defineCommand,
+  type Given,
+  UsageError,
+} from "./command.ts";
 import { comparePcaps } from "./compare_pcaps.ts";
+import { demoDevice, reportDevice } from "./demo_device.ts";
 import { type Column, formatTable, LiveTable } from "./table.ts";
 
 const FORWARDER = new URL("../../examples/forward.ts", import.meta.url);
 const FLOWS = 256;
+/** Queue pairs where the user does not say. */
+const CARD_QUEUES = 2;
+const DEVICE_QUEUES = 1;
 /** The 82599's limit, without the frame check sequence. */
 const LONGEST_FRAME = 15868;
 const TICK_MS = 1000;
@@ -30,11 +39,16 @@ export const demoCommand: Command = defineCommand({
     "Two software cards and a forwarder on each queue, every frame checked",
   options: [
     {
+      name: "device",
+      value: "ADDRESS",
+      help: "one device instead, whose other side gives every frame back",
+    },
+    {
       name: "queues",
       value: "N",
-      default: 2,
-      range: [1, 16],
-      help: "queue pairs, a worker each",
+      default: 0,
+      range: [0, 16],
+      help: "queue pairs, a worker each; 0 for 2, or for 1 with --device",
     },
     {
       name: "seconds",
@@ -134,10 +148,12 @@ export interface DemoResult {
 }
 
 async function demo(given: Given): Promise<number> {
+  const address = given.text("device");
+  if (address !== undefined) return await onDevice(address, given);
   const pcapIn = given.text("pcap-in");
   const pcapOut = given.text("pcap-out");
   const config = {
-    queues: given.number("queues"),
+    queues: given.number("queues") || CARD_QUEUES,
     irqTimeoutMs: given.number("irq-timeout"),
     promiscuous: true,
     // A capture may hold anything that fits a packet chain.
@@ -163,6 +179,28 @@ async function demo(given: Given): Promise<number> {
     : result;
   report(compared, given.flag("json"));
   return succeeded(compared, running) ? 0 : 1;
+}
+
+/** The demo with `--device`. */
+async function onDevice(address: string, given: Given): Promise<number> {
+  const forCards = ["pcap-in", "pcap-out"].find((name) =>
+    given.text(name) !== undefined
+  );
+  const wrong = forCards ?? (given.number("rate") > 0 ? "rate" : undefined);
+  if (wrong !== undefined) {
+    throw new UsageError(`--${wrong} is for the software cards`);
+  }
+  const { result, good } = await demoDevice({
+    address,
+    queues: given.number("queues") || DEVICE_QUEUES,
+    seconds: given.number("seconds"),
+    traffic: { flows: FLOWS, size: given.number("size") || "imix" },
+    batch: given.number("batch"),
+    irqTimeoutMs: given.number("irq-timeout"),
+  });
+  reportDevice(result);
+  if (given.flag("json")) console.log(JSON.stringify(result));
+  return good ? 0 : 1;
 }
 
 function source(given: Given): string {

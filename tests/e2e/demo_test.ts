@@ -9,6 +9,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import type { DemoResult } from "../../src/cli/demo.ts";
+import type { DeviceDemoResult } from "../../src/cli/demo_device.ts";
 import {
   decodePcapHeader,
   encodePcapHeader,
@@ -16,7 +17,7 @@ import {
   isPcapng,
 } from "../../src/net/mod.ts";
 import { comparePcaps } from "../../src/cli/compare_pcaps.ts";
-import { runCli } from "../support/cli.ts";
+import { lastJson, runCli } from "../support/cli.ts";
 import { requires } from "../support/requirements.ts";
 
 async function demo(
@@ -52,6 +53,33 @@ Deno.test("demo forwards as fast as it goes: nothing lost, both queues busy and 
     assertGreater(queue.polls, 0);
     assertGreater(queue.modeSwitches, 0);
   }
+});
+
+Deno.test("demo --device checks what a device's other side gives back", async () => {
+  const args = ["--json", "--device", "sim:loopback", "--seconds", "1"];
+  const { code, stdout, stderr } = await runCli(["demo", ...args]);
+  assertEquals(code, 0, stderr);
+  const result = lastJson<DeviceDemoResult>(stdout);
+  assertGreater(result.generated, 1000);
+  assertEquals(result.received, result.generated);
+  const { lost, corrupted, reordered, duplicated } = result;
+  assertEquals([lost, corrupted, reordered, duplicated], [0, 0, 0, 0]);
+});
+
+Deno.test("demo --device notices what does not come back", async () => {
+  const args = ["--json", "--device", "sim:sink", "--seconds", "0.1"];
+  const { code, stdout } = await runCli(["demo", ...args]);
+  assertEquals(code, 1);
+  const { generated, lost } = lastJson<DeviceDemoResult>(stdout);
+  assertGreater(generated, 0);
+  assertEquals(lost, generated);
+});
+
+Deno.test("demo --device refuses what is for software cards", async () => {
+  const args = ["--device", "sim:loopback", "--rate", "1"];
+  const { code, stderr } = await runCli(["demo", ...args]);
+  assertEquals(code, 2);
+  assertStringIncludes(stderr, "--rate is for the software cards");
 });
 
 for (const queues of [1, 3, 4]) {

@@ -55,7 +55,7 @@ const PARTS: Record<string, Part> = {
   manifest: { paths: ["deno.json"], mayImport: [] },
   mod:      { paths: ["mod.ts"], mayImport: ["base", "net", "memory", "api", "device", "runtime", "drivers", "bus", "busSim", "dma", "irq", "pci"] },
   examples: { paths: ["examples"], mayImport: ["mod", "net"] },
-  cli:      { paths: ["src/cli"], mayImport: ["manifest", "mod", "examples", "base", "net", "memory", "api", "device", "runtime", "pci"] },
+  cli:      { paths: ["src/cli"], mayImport: ["manifest", "mod", "examples", "base", "net", "memory", "api", "device", "runtime", "pci", "sim"] },
 };
 
 /** Which part may import which package. Everyone may import `node:` modules. */
