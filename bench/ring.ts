@@ -10,17 +10,17 @@ import { parseArgs } from "@std/cli";
 import { Batch } from "../src/batch.ts";
 import { completeConfig } from "../src/config.ts";
 import type { RegisterQueueBus } from "../src/bus/bus.ts";
-import type { QueueDescription } from "../src/device_api.ts";
+import type { QueueDescription, QueuePair } from "../src/device_api.ts";
 import { QueueControl, Word } from "../src/drivers/queue_control.ts";
 import { attachPair } from "../src/drivers/registry.ts";
 import { IrqLine } from "../src/irq/line.ts";
 import { Mempool } from "../src/mempool.ts";
 import { QueueCounters } from "../src/stats.ts";
+import { PackedRings, SplitRings } from "./virtio_rings.ts";
 
-const DRIVER = "ixgbe";
 const RING = 512;
 const FRAME_BYTES = 60;
-const BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+const BATCHES = [1, 4, 32, 256];
 const ROUNDS = 7;
 const PACKETS_PER_ROUND = 2_000_000;
 
@@ -35,8 +35,19 @@ const TX_REPORT_STATUS = 1 << 27;
 const TX_STATUS = 3;
 const TX_DONE = 1;
 
+/** A queue pair without a device, and the card that plays its part. */
+interface Rings {
+  readonly pool: Mempool;
+  readonly pair: QueuePair;
+  /** The card's side: fills `count` receive descriptors and sends what stands in the transmit ring. */
+  step(count: number): void;
+  close(): void;
+}
+
 /** One line of the result. */
 export interface RingPoint {
+  /** Which driver. */
+  readonly driver: string;
   /** Packets in a batch. */
   readonly batch: number;
   /** Descriptors in each ring. */
@@ -49,8 +60,8 @@ export interface RingPoint {
   readonly spread: readonly [number, number];
 }
 
-/** A queue pair without a device, and the card that plays its part. */
-class RingPair {
+/** An ixgbe queue pair, and the card that plays its part. */
+class IxgbeRings implements Rings {
   readonly pool = Mempool.create({ entries: 4 * RING, debug: false });
   readonly #lines = [IrqLine.create(), IrqLine.create()];
   readonly #rings = new SharedArrayBuffer(2 * RING * WORDS * 4);
@@ -58,13 +69,13 @@ class RingPair {
   readonly #tx = new Uint32Array(this.#rings, RING * WORDS * 4);
   readonly #control = QueueControl.allocate(RING, RING);
   readonly #words = new Int32Array(this.#control);
-  readonly pair;
+  readonly pair: QueuePair;
   #rxHead = 0;
   #txHead = 0;
 
   constructor() {
     const description: Omit<QueueDescription, "bus"> = {
-      driver: DRIVER,
+      driver: "ixgbe",
       model: "82599",
       index: 0,
       rings: {
@@ -88,13 +99,12 @@ class RingPair {
     const bus: RegisterQueueBus = {
       read32: () => 0,
       write32: () => {},
-      unmaskInterrupt: () => {},
+      unmaskInterrupt: () => false,
     };
     this.pair = attachPair(description as QueueDescription, bus);
     this.pair.rx.receive(new Batch(1));
   }
 
-  /** The card's side: fills `count` receive descriptors and sends what stands in the transmit ring. */
   step(count: number): void {
     const rx = this.#rx;
     let head = this.#rxHead;
@@ -125,8 +135,18 @@ class RingPair {
   }
 }
 
+const DRIVERS: Readonly<Record<string, () => Rings>> = {
+  "ixgbe": () => new IxgbeRings(),
+  "virtio split": () => new SplitRings(RING, []),
+  "virtio split, mergeable, in order": () =>
+    new SplitRings(RING, ["mergeable", "in-order"]),
+  "virtio packed": () => new PackedRings(RING, ["packed"]),
+  "virtio packed, mergeable, in order": () =>
+    new PackedRings(RING, ["packed", "mergeable", "in-order"]),
+};
+
 /** Forwards `packets` packets; returns nanoseconds a packet. */
-function round(rings: RingPair, batch: Batch, packets: number): number {
+function round(rings: Rings, batch: Batch, packets: number): number {
   const { pool, pair: { rx, tx } } = rings;
   const start = performance.now();
   for (let done = 0; done < packets; done += batch.capacity) {
@@ -140,8 +160,8 @@ function round(rings: RingPair, batch: Batch, packets: number): number {
   return (performance.now() - start) * 1e6 / packets;
 }
 
-function measure(size: number): RingPoint {
-  const rings = new RingPair();
+function measure(driver: string, size: number): RingPoint {
+  const rings = DRIVERS[driver]();
   const batch = new Batch(size);
   round(rings, batch, PACKETS_PER_ROUND);
   const times = Array.from(
@@ -150,6 +170,7 @@ function measure(size: number): RingPoint {
   ).sort((a, b) => a - b).map((ns) => Math.round(ns * 10) / 10);
   rings.close();
   return {
+    driver,
     batch: size,
     ring: RING,
     size: FRAME_BYTES,
@@ -160,7 +181,9 @@ function measure(size: number): RingPoint {
 
 if (import.meta.main) {
   const { json } = parseArgs(Deno.args, { boolean: ["json"] });
-  const points = BATCHES.map(measure);
+  const points = BATCHES.flatMap((size) =>
+    Object.keys(DRIVERS).map((driver) => measure(driver, size))
+  );
   console.table(
     points.map(({ spread: [best, worst], ...point }) => ({
       ...point,

@@ -64,6 +64,10 @@ export const Packed = {
   FLAGS_SHIFT: 16,
   /** The id in the last word of a descriptor. */
   ID: 0xffff,
+  /** The AVAIL flag in the last word of a descriptor. */
+  AVAIL_BIT: DescriptorFlag.AVAIL << 16,
+  /** The USED flag in the last word of a descriptor. */
+  USED_BIT: DescriptorFlag.USED << 16,
   /** 16-bit word of an event structure with offset and wrap counter. */
   EVENT_PLACE: 0,
   /** 16-bit word of an event structure with the flags. */
@@ -79,6 +83,19 @@ export const Packed = {
   /** Event flags: when the descriptor that is named is reached. */
   EVENTS_AT: 2,
 } as const;
+
+/** AVAIL and USED in the last word of a packed descriptor: all that the wrap counters are about. */
+export const WRAP_BITS: number = Packed.AVAIL_BIT | Packed.USED_BIT;
+
+/** AVAIL and USED of an available descriptor, where the driver's wrap counter is `wrap` (2.8.1). */
+export function availableBits(wrap: number): number {
+  return wrap === 0 ? Packed.USED_BIT : Packed.AVAIL_BIT;
+}
+
+/** AVAIL and USED of a used descriptor, where the device's wrap counter is `wrap` (2.8.1). */
+export function usedBits(wrap: number): number {
+  return wrap === 0 ? 0 : WRAP_BITS;
+}
 
 const CACHE_LINE = 64;
 /** `flags`, `idx` and `used_event` around the entries of the available ring (2.7.6). */

@@ -5,6 +5,10 @@
  */
 import type { VirtioQueueBus } from "../../bus/bus.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
+import { accepts } from "./features.ts";
+import { PackedRxQueue } from "./packed_rx.ts";
+import { PackedTxQueue } from "./packed_tx.ts";
+import { featuresOf } from "./rings.ts";
 import type { VirtioRxQueue } from "./rx.ts";
 import { SplitRxQueue } from "./split_rx.ts";
 import { SplitTxQueue } from "./split_tx.ts";
@@ -17,7 +21,9 @@ export function createRxQueue(
   queue: LocalQueue,
   bus: VirtioQueueBus,
 ): VirtioRxQueue {
-  return new SplitRxQueue(queue, bus);
+  return accepts(featuresOf(queue), "packed")
+    ? new PackedRxQueue(queue, bus)
+    : new SplitRxQueue(queue, bus);
 }
 
 /** Makes the transmit half of a queue pair. */
@@ -25,5 +31,7 @@ export function createTxQueue(
   queue: LocalQueue,
   bus: VirtioQueueBus,
 ): VirtioTxQueue {
-  return new SplitTxQueue(queue, bus);
+  return accepts(featuresOf(queue), "packed")
+    ? new PackedTxQueue(queue, bus)
+    : new SplitTxQueue(queue, bus);
 }

@@ -25,15 +25,15 @@ export interface VirtqueueViews {
   /** Where the parts lie in it. */
   readonly layout: VirtqueueLayout;
   /** Descriptor table, or packed ring. */
-  readonly descriptors: Uint32Array;
+  readonly descriptors: Int32Array;
   /** Available ring, or driver event structure. */
   readonly driver: Uint16Array;
   /** Used ring, or device event structure. */
   readonly device: Uint16Array;
   /** Entries of a split ring's used ring. */
-  readonly used: Uint32Array;
+  readonly used: Int32Array;
   /** Indirect tables, empty where there are none. */
-  readonly tables: Uint32Array;
+  readonly tables: Int32Array;
 }
 
 /** The features that a queue was set up with. */
@@ -57,11 +57,11 @@ export function virtqueueViews(
   const used = layout.device + Split.USED_RING_BYTES;
   return {
     layout,
-    descriptors: new Uint32Array(buffer, start, layout.driver / 4),
+    descriptors: new Int32Array(buffer, start, layout.driver / 4),
     driver: new Uint16Array(buffer, start + layout.driver, driverBytes / 2),
     device: new Uint16Array(buffer, start + layout.device, deviceBytes / 2),
-    used: new Uint32Array(buffer, start + used, (layout.tables - used) / 4),
-    tables: new Uint32Array(
+    used: new Int32Array(buffer, start + used, (layout.tables - used) / 4),
+    tables: new Int32Array(
       buffer,
       start + layout.tables,
       (layout.bytes - layout.tables) / 4,

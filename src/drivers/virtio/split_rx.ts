@@ -137,7 +137,7 @@ export class SplitRxQueue extends VirtioRxQueue {
       let id = used[place << 1];
       let written = used[(place << 1) + 1];
       if (((id ^ ids[place]) | run) !== 0) {
-        if (id >= depth && run === 0) {
+        if (id >>> 0 >= depth && run === 0) {
           this.fail(Fault.Id, id, depth - 1);
           break;
         }
@@ -186,7 +186,7 @@ export class SplitRxQueue extends VirtioRxQueue {
         }
         // Frees change the stack, so it must be as the pool knows it.
         header[0] = free;
-        const frame = this.takePart(handle, written);
+        const frame = this.takePart(handle, written >>> 0);
         free = header[0];
         left = words[State.FrameLeft];
         if (frame === FAULTY) break;

@@ -201,7 +201,7 @@ export class SplitTxQueue extends VirtioTxQueue {
       loadBarrier();
       for (let n = 0; n < count; n++) {
         const id = used[((index + n) & mask) << 1];
-        if (id >= depth) {
+        if (id >>> 0 >= depth) {
           this.failId(id);
           return 0;
         }

@@ -358,7 +358,7 @@ export abstract class VirtioTxQueue implements TxQueue {
    * @param header Bytes of the header in front of it.
    */
   protected writeSegment(
-    descriptors: Uint32Array,
+    descriptors: Int32Array,
     word: number,
     segment: Handle,
     header: number,
