@@ -95,31 +95,29 @@ scenario("opens it for root alone, and warns once", async (guest) => {
   assertStringIncludes(noAdmin, "CAP_SYS_ADMIN");
 });
 
-scenario("passes numbered frames both ways, again and again", async (guest) => {
+scenario("passes numbered frames both ways", async (guest) => {
   const [a, b] = guest.nics;
-  for (const turn of [1, 2]) {
-    for (const { address } of [a, b]) {
-      await bindDriver(guest, address, "vfio-pci");
-    }
-    const bridge = await guest.spawn([
-      ...[...BRIDGE, a.address, b.address, ACCEPTED],
-    ]);
-    await bridge.prints(/bridging/, START);
-    for (const [from, to] of [[a, b], [b, a]]) {
-      for (let at = 0; at < 128; at += 32) {
-        const frames = Array.from(
-          { length: 32 },
-          (_, i) => numbered(at + i, to.mac, 60 + 7 * (at + i)),
-        );
-        await from.port.send(...frames);
-        assertEquals(await to.port.receiveMany(32), frames, `turn ${turn}`);
-      }
-    }
-    await bridge.signal("SIGTERM");
-    const { code, stderr } = await bridge.ended();
-    assertEquals(code, 0, stderr);
-    assertEquals(warnings(stderr).length, 2, stderr);
+  for (const { address } of [a, b]) {
+    await bindDriver(guest, address, "vfio-pci");
   }
+  const bridge = await guest.spawn(
+    [...BRIDGE, a.address, b.address, ACCEPTED],
+  );
+  await bridge.prints(/bridging/, START);
+  for (const [from, to] of [[a, b], [b, a]]) {
+    for (let at = 0; at < 128; at += 32) {
+      const frames = Array.from(
+        { length: 32 },
+        (_, i) => numbered(at + i, to.mac, 60 + 7 * (at + i)),
+      );
+      await from.port.send(...frames);
+      assertEquals(await to.port.receiveMany(32), frames);
+    }
+  }
+  await bridge.signal("SIGTERM");
+  const { code, stderr } = await bridge.ended();
+  assertEquals(code, 0, stderr);
+  assertEquals(warnings(stderr).length, 2, stderr);
 });
 
 scenario("a pool grows into its neighbours, or says why not", async (guest) => {
@@ -153,15 +151,15 @@ scenario("a pool grows into its neighbours, or says why not", async (guest) => {
   assertEquals(await free(), 64);
 });
 
-scenario("a card that is removed ends the program", async (guest) => {
+scenario("a removed card ends the program, and works again", async (guest) => {
   const [a, b] = guest.nics;
   for (const turn of [1, 2]) {
     for (const { address } of [a, b]) {
       await bindDriver(guest, address, "vfio-pci");
     }
-    const bridge = await guest.spawn([
-      ...[...BRIDGE, a.address, b.address, ACCEPTED],
-    ]);
+    const bridge = await guest.spawn(
+      [...BRIDGE, a.address, b.address, ACCEPTED],
+    );
     await bridge.prints(/bridging/, START);
     const frame = numbered(turn, b.mac);
     await a.port.send(frame);

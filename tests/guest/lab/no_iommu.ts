@@ -12,13 +12,6 @@ import { APT, asRoot, shell } from "./packages.ts";
 /** The module, for `insmod` in a guest. */
 export const NO_IOMMU_MODULE = `${LAB_FOLDER}/vfio-no-iommu.ko`;
 
-/** What is built, of what, with what besides the kernel's own configuration. */
-const KBUILD = `
-ccflags-y := -DCONFIG_VFIO_NOIOMMU=1
-obj-m := vfio.o
-vfio-y := vfio_main.o container.o iova_bitmap.o
-`;
-
 const buildScript = ({ version }: Kernel) => `
 series=$(echo ${version} | cut -d. -f1-2)
 release=$(dpkg-query -W -f '\${Version}' linux-image-${version})
@@ -28,10 +21,13 @@ cd "$work"
 ${APT} download "linux-source-$series=$release"
 dpkg-deb --fsys-tarfile linux-source-*.deb |
   tar -xO "./usr/src/linux-source-$series.tar.xz" |
-  tar -xJ --strip-components=3 --wildcards \
-    "linux-source-$series/drivers/vfio/*.[ch]"
-cat > Kbuild <<'END'${KBUILD}END
-make -C /lib/modules/${version}/build M="$work" modules
+  tar -xJ --strip-components=3 --wildcards --no-wildcards-match-slash \\
+    "linux-source-$series/drivers/vfio/*.[ch]" \\
+    "linux-source-$series/drivers/vfio/Makefile"
+# Only what is in this folder.
+sed -i '/\\/$/d' Makefile
+make -C /lib/modules/${version}/build M="$work" \\
+  CONFIG_VFIO_NOIOMMU=y KCFLAGS=-DCONFIG_VFIO_NOIOMMU=1 vfio.ko
 strip --strip-debug vfio.ko
 cp vfio.ko ${NO_IOMMU_MODULE}
 `;
