@@ -9,6 +9,7 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   ring: "nanoseconds a packet in the ixgbe driver, on rings in memory",
   steady:
     "garbage collections and bytes allocated in steady forwarding workers",
+  virtio: "the virtio driver beside DPDK's, on the same vhost-user backend",
 };
 
 const HELP = `Usage: deno task bench [NAME …] [--json]
