@@ -182,7 +182,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     }
     if (this.hidden >= this.showAt) this.show();
     // It has fired, or is about to.
-    if (words[State.RxAwake] !== 0) this.#sleep();
+    if (words[State.RxAwake] !== 0) this.maskIrq();
     return count;
   }
 
@@ -192,11 +192,12 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     words[State.RxAwake] = 1;
     this.setInterrupt(true);
     if (!this.arrived) return;
-    this.#sleep();
+    this.maskIrq();
     this.#line.raise();
   }
 
-  #sleep(): void {
+  /** Asks for no more interrupts. */
+  maskIrq(): void {
     this.control.words[State.RxAwake] = 0;
     this.setInterrupt(false);
   }
