@@ -53,7 +53,7 @@ export class Connection {
   readonly #header = new Uint32Array(this.#bytes.buffer, 0, 3);
   #have = 0;
   #broken: IxlError | undefined;
-  #waiting = false;
+  #waiting: Promise<void> | undefined;
   #acknowledges = false;
 
   /**
@@ -126,6 +126,11 @@ export class Connection {
     this.#requestNow(plainMessage(Request.GET_FEATURES), 8, false);
   }
 
+  /** Resolves when nothing waits on the socket any more: a connection that has ended is closed then. */
+  get ended(): Promise<void> {
+    return this.#waiting ?? Promise.resolve();
+  }
+
   /** Takes what has arrived, without waiting. Finds out whether the backend has gone. */
   look(): void {
     try {
@@ -141,7 +146,7 @@ export class Connection {
     this.#broken = reason;
     this.#socket.shutdown();
     // A wait that is under way needs the descriptor's number to stay what it is.
-    if (!this.#waiting) this.#socket.close();
+    if (this.#waiting === undefined) this.#socket.close();
     for (const asker of this.#askers.splice(0)) asker.reject(reason);
   }
 
@@ -152,7 +157,7 @@ export class Connection {
   ): Promise<DataView> {
     return new Promise((resolve, reject) => {
       this.#post(message, size, needReply, { resolve, reject });
-      void this.#waitForReplies();
+      this.#waitForReplies();
     });
   }
 
@@ -219,21 +224,21 @@ export class Connection {
     this.end(gone(this.peer, "went away"));
   }
 
-  /** One wait for all that are waiting, on a thread of its own. */
-  async #waitForReplies(): Promise<void> {
-    if (this.#waiting) return;
-    this.#waiting = true;
-    try {
-      while (this.#broken === undefined && this.#askers.length > 0) {
-        const longest = Math.min(this.#timeLeft(), LONGEST_WAIT_MS);
-        await this.#readable.waitAsync(longest);
-        this.look();
-        this.#endWhenLate();
-      }
-    } finally {
-      this.#waiting = false;
-      if (this.#broken !== undefined) this.#socket.close();
+  /** One wait for all that are waiting. */
+  #waitForReplies(): void {
+    if (this.#askers.length > 0) this.#waiting ??= this.#wait();
+  }
+
+  /** Waits on a thread of its own. */
+  async #wait(): Promise<void> {
+    while (this.#askers.length > 0) {
+      const longest = Math.min(this.#timeLeft(), LONGEST_WAIT_MS);
+      await this.#readable.waitAsync(longest);
+      this.look();
+      this.#endWhenLate();
     }
+    this.#waiting = undefined;
+    if (this.#broken !== undefined) this.#socket.close();
   }
 
   /** Milliseconds until the oldest request must be answered. */

@@ -72,7 +72,6 @@ export class VhostUserBusDevice implements VirtioBusDevice {
   }
 
   close(): Promise<void> {
-    this.virtio.close();
-    return Promise.resolve();
+    return this.virtio.close();
   }
 }

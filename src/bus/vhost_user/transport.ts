@@ -261,7 +261,7 @@ export class VhostUserTransport implements VirtioTransport {
   }
 
   /** Gives everything back. The virtqueues are stopped. */
-  close(): void {
+  async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#watch);
@@ -270,6 +270,7 @@ export class VhostUserTransport implements VirtioTransport {
     this.#endpoint.close();
     this.#errors.close();
     for (const kick of this.#kicks) kick?.close();
+    await this.#connection?.ended;
   }
 
   /** The connection, if the backend is there as far as can be seen now. */
