@@ -3,11 +3,23 @@
  *
  * @module
  */
-import type { PciBusDevice, QueueBus, RegisterQueueBus } from "../bus/bus.ts";
+import type {
+  BarBusDevice,
+  PciBusDevice,
+  QueueBus,
+  RegisterQueueBus,
+  VirtioBusDevice,
+  VirtioQueueBus,
+} from "../bus/bus.ts";
 import type { DeviceConfig } from "../config.ts";
 import type { Device, QueueDescription, QueuePair } from "../device_api.ts";
 import { NotSupportedError } from "../errors.ts";
-import { formatIds, type PciIds, VENDOR_INTEL } from "../pci/ids.ts";
+import {
+  formatIds,
+  type PciIds,
+  VENDOR_INTEL,
+  VENDOR_VIRTIO,
+} from "../pci/ids.ts";
 import type { BaseDevice } from "./base_device.ts";
 import {
   CHIP_82540EM,
@@ -36,6 +48,9 @@ import {
 import { DRIVER as IXGBE, IxgbeDevice } from "./ixgbe/device.ts";
 import { IxgbeRxQueue } from "./ixgbe/rx.ts";
 import { IxgbeTxQueue } from "./ixgbe/tx.ts";
+import { DRIVER as VIRTIO, VirtioDevice } from "./virtio/device.ts";
+import { VirtioPciTransport } from "./virtio/pci.ts";
+import { createRxQueue, createTxQueue } from "./virtio/queues.ts";
 
 /** A card that a driver here knows. */
 export interface Model {
@@ -50,7 +65,7 @@ export interface Model {
 }
 
 interface Entry extends Model {
-  open(bus: PciBusDevice, config: DeviceConfig): BaseDevice<PciBusDevice>;
+  open(bus: PciBusDevice, config: DeviceConfig): BaseDevice;
 }
 
 function igb(device: number, name: string, chip: IgbModel): Entry {
@@ -83,6 +98,25 @@ function e1000(device: number, name: string, chip: E1000Model): Entry {
   };
 }
 
+function virtio(device: number, name: string): Entry {
+  return {
+    vendor: VENDOR_VIRTIO,
+    device,
+    name,
+    driver: VIRTIO,
+    open: (bus, config) =>
+      new VirtioDevice(bus, config, new VirtioPciTransport(withBars(bus))),
+  };
+}
+
+/** The registers of a virtio device may lie in any base address register. */
+function withBars(bus: PciBusDevice): BarBusDevice {
+  if ("mapBar" in bus) return bus as BarBusDevice;
+  throw new NotSupportedError(
+    `${bus.address} is on a bus that maps base address register 0 alone`,
+  );
+}
+
 const ENTRIES: readonly Entry[] = [
   e1000(0x100e, "Intel 82540EM (PRO/1000 MT)", CHIP_82540EM),
   e1000(0x100f, "Intel 82545EM (PRO/1000 MT)", CHIP_82545EM),
@@ -112,15 +146,17 @@ const ENTRIES: readonly Entry[] = [
   ixgbe(0x1560, "Intel X540-T1 (10GBASE-T)", CHIP_X540),
   ixgbe(0x1563, "Intel X550-T2 (10GBASE-T)", CHIP_X550),
   ixgbe(0x15d1, "Intel X550-T1 (10GBASE-T)", CHIP_X550),
+  virtio(0x1000, "Virtio network device (transitional)"),
+  virtio(0x1041, "Virtio network device"),
 ];
 
-type Attach = (
+type Attach<Bus extends QueueBus> = (
   description: QueueDescription,
-  bus: RegisterQueueBus,
+  bus: Bus,
 ) => QueuePair;
 
-/** How each driver makes its queues from their description. */
-const ATTACH: Readonly<Record<string, Attach>> = {
+/** How each driver of a card makes its queues from their description. */
+const ATTACH: Readonly<Record<string, Attach<RegisterQueueBus>>> = {
   [E1000]: (description, bus) => ({
     rx: new E1000RxQueue(description, bus),
     tx: new E1000TxQueue(description, bus),
@@ -134,6 +170,11 @@ const ATTACH: Readonly<Record<string, Attach>> = {
     tx: new IxgbeTxQueue(description, bus),
   }),
 };
+
+const attachVirtio: Attach<VirtioQueueBus> = (description, bus) => ({
+  rx: createRxQueue(description, bus),
+  tx: createTxQueue(description, bus),
+});
 
 /** Every card that a driver here knows. */
 export const MODELS: readonly Model[] = ENTRIES;
@@ -161,21 +202,12 @@ function findEntry(
  * @throws {DeviceTimeoutError} when the chip does not do what its datasheet promises.
  */
 export async function openDriver(
-  bus: PciBusDevice,
+  bus: PciBusDevice | VirtioBusDevice,
   config: DeviceConfig,
 ): Promise<Device> {
-  const entry = findEntry(bus.ids);
-  if (entry === undefined) {
-    await bus.close();
-    throw new NotSupportedError(
-      `${bus.address} (${
-        formatIds(bus.ids)
-      }) is a card that no driver here knows`,
-    );
-  }
-  let device: BaseDevice<PciBusDevice> | undefined;
+  let device: BaseDevice | undefined;
   try {
-    device = entry.open(bus, config);
+    device = createDevice(bus, config);
     await device.start();
     return device;
   } catch (error) {
@@ -184,11 +216,28 @@ export async function openDriver(
   }
 }
 
+function createDevice(
+  bus: PciBusDevice | VirtioBusDevice,
+  config: DeviceConfig,
+): BaseDevice {
+  if ("virtio" in bus) return new VirtioDevice(bus, config, bus.virtio);
+  const entry = findEntry(bus.ids);
+  if (entry !== undefined) return entry.open(bus, config);
+  throw new NotSupportedError(
+    `${bus.address} (${
+      formatIds(bus.ids)
+    }) is a card that no driver here knows`,
+  );
+}
+
 /** Makes a queue pair usable in the isolate that got its description and opened the registers. */
 export function attachPair(
   description: QueueDescription,
   bus: QueueBus,
 ): QueuePair {
+  if (description.driver === VIRTIO) {
+    return attachVirtio(description, bus as VirtioQueueBus);
+  }
   const attach = ATTACH[description.driver];
   if (attach !== undefined) return attach(description, bus as RegisterQueueBus);
   throw new NotSupportedError(`there is no driver ${description.driver}`);

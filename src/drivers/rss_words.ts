@@ -12,11 +12,18 @@ const ENTRY_BITS = 8;
 /** Entries of the redirection table, and the length that tables are given in: larger ones repeat it. */
 export const RSS_TABLE_SIZE = 128;
 
+/** Throws a ConfigError for a key that is not 40 bytes long. */
+export function checkRssKey(key: Uint8Array): void {
+  if (key.length === KEY_BYTES) return;
+  throw new ConfigError(
+    "rss",
+    `the key has ${key.length} bytes, not ${KEY_BYTES}`,
+  );
+}
+
 /** The key's 40 bytes as ten little-endian words. Throws a ConfigError for another length. */
 export function rssKeyWords(key: Uint8Array): number[] {
-  if (key.length !== KEY_BYTES) {
-    throw new ConfigError("rss", `the key has ${key.length} bytes, not 40`);
-  }
+  checkRssKey(key);
   const view = new DataView(key.buffer, key.byteOffset, key.length);
   return Array.from(
     { length: KEY_BYTES / WORD_BYTES },
@@ -42,7 +49,7 @@ export function rssTableWords(
   queues: number,
   layout: { readonly size?: number; readonly shift?: number } = {},
 ): number[] {
-  checkTable(table, queues);
+  checkRssTable(table, queues);
   const { size = RSS_TABLE_SIZE, shift = 0 } = layout;
   return Array.from({ length: size / ENTRIES_PER_WORD }, (_, word) => {
     let value = 0;
@@ -54,7 +61,8 @@ export function rssTableWords(
   });
 }
 
-function checkTable(table: readonly number[], queues: number): void {
+/** Throws a ConfigError when a table's length does not divide 128, or it names a queue that is not there. */
+export function checkRssTable(table: readonly number[], queues: number): void {
   if (table.length === 0 || RSS_TABLE_SIZE % table.length !== 0) {
     throw new ConfigError(
       "rss",

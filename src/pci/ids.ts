@@ -21,6 +21,9 @@ export interface PciIds {
 /** Intel's vendor id. */
 export const VENDOR_INTEL = 0x8086;
 
+/** The vendor id of virtio devices (virtio 1.2, 4.1.2). */
+export const VENDOR_VIRTIO = 0x1af4;
+
 /** Writes ids as `8086:10fb`. */
 export function formatIds(ids: Pick<PciIds, "vendor" | "device">): string {
   const hex = (value: number) => value.toString(16).padStart(4, "0");

@@ -1,0 +1,214 @@
+/**
+ * What is used of a virtio device: features, queues and sizes, from what it offers and what the user wants.
+ *
+ * Section numbers are those of the Virtual I/O Device specification, version 1.2.
+ *
+ * @module
+ */
+import type { VirtioTransport } from "../../bus/virtio.ts";
+import { type DeviceConfig, isChosen } from "../../config.ts";
+import { ConfigError, DeviceFaultError } from "../../errors.ts";
+import { DEFAULT_ENTRY_SIZE } from "../../mempool.ts";
+import { ETHERNET_HEADER_LENGTH } from "../../net/ethernet.ts";
+import {
+  type AcceptedFeatures,
+  acceptedFeatures,
+  accepts,
+  featureBit,
+  negotiate,
+  VIRTIO_FEATURE_NAMES,
+  type VirtioFeatureName,
+} from "./features.ts";
+import { type NetConfig, readNetConfig } from "./net_config.ts";
+
+/** Accepted only where the user asks for it: see {@linkcode VirtioConfig.with}. */
+const ON_REQUEST: readonly VirtioFeatureName[] = [
+  "guest-checksum",
+  "guest-tso4",
+  "guest-tso6",
+  "vlan-filter",
+];
+/**
+ * Never accepted: offloads of receiving stay as they were negotiated, and a notification carries nothing but the number
+ * of its virtqueue.
+ */
+const UNUSED: readonly VirtioFeatureName[] = [
+  "guest-offloads",
+  "notification-data",
+];
+const VLAN_TAG_BYTES = 4;
+/** The longest frame that can be asked for, where the device names no limit. */
+const MAX_FRAME_SIZE = 16110;
+
+/** What a device and this driver agreed on. */
+export interface Agreement {
+  /** Feature bits. */
+  readonly bits: bigint;
+  /** The same in words. */
+  readonly features: AcceptedFeatures;
+  /** What the device says of itself. */
+  readonly net: NetConfig;
+  /** Queue pairs that there are. */
+  readonly maxQueues: number;
+  /** Largest frame with the Ethernet header and a VLAN tag, without the frame check sequence. */
+  readonly maxFrameSize: number;
+  /** Number of the control virtqueue; undefined where there is none. */
+  readonly controlQueue: number | undefined;
+}
+
+/**
+ * Agrees with a device that was reset. Nothing is written to it.
+ *
+ * @throws {ConfigError} when the user names features that do not exist.
+ * @throws {NotSupportedError} for a device older than virtio 1.0.
+ * @throws {DeviceFaultError} when it says of itself what cannot be.
+ */
+export function agree(
+  transport: VirtioTransport,
+  config: DeviceConfig,
+): Agreement {
+  const bits = negotiate(transport.offered, wanted(config));
+  const features = acceptedFeatures(bits);
+  const net = readNetConfig(transport, features);
+  const maxQueues = queuePairs(transport, features, net);
+  return {
+    bits,
+    features,
+    net,
+    maxQueues,
+    maxFrameSize: net.mtu === undefined ? MAX_FRAME_SIZE : Math.min(
+      net.mtu + ETHERNET_HEADER_LENGTH + VLAN_TAG_BYTES,
+      MAX_FRAME_SIZE,
+    ),
+    controlQueue: accepts(features, "control-queue")
+      ? 2 * (spreads(features) ? net.maxQueuePairs : 1)
+      : undefined,
+  };
+}
+
+function wanted({ virtio }: DeviceConfig): VirtioFeatureName[] {
+  const given = [...virtio.with, ...virtio.without];
+  const names: readonly string[] = VIRTIO_FEATURE_NAMES;
+  const unknown = given.find((name) => !names.includes(name));
+  if (unknown !== undefined) {
+    throw new ConfigError(
+      "virtio",
+      `there is no feature "${unknown}": use ${names.join(", ")}`,
+    );
+  }
+  return VIRTIO_FEATURE_NAMES.filter((name) => {
+    if (UNUSED.includes(name) || virtio.without.includes(name)) return false;
+    return !ON_REQUEST.includes(name) || virtio.with.includes(name);
+  });
+}
+
+/** Whether the device spreads frames over more than one queue pair (5.1.2). */
+function spreads(features: AcceptedFeatures): boolean {
+  return accepts(features, "multiqueue") || accepts(features, "rss");
+}
+
+function queuePairs(
+  transport: VirtioTransport,
+  features: AcceptedFeatures,
+  net: NetConfig,
+): number {
+  const pairs = Math.floor(transport.virtqueueCount / 2);
+  if (pairs === 0) {
+    throw new DeviceFaultError(
+      `the virtio device has ${transport.virtqueueCount} virtqueues: a network device has two at least`,
+    );
+  }
+  if (spreads(features)) return Math.min(net.maxQueuePairs, pairs);
+  // Without a control queue nobody has to say how many are used: a backend sees which ones are enabled.
+  const controlled = transport.offered & featureBit("control-queue");
+  return controlled === 0n ? pairs : 1;
+}
+
+/**
+ * The configuration as this device can do it: defaults become smaller where they must.
+ *
+ * @throws {ConfigError} for what the user chose and the device cannot do.
+ */
+export function configFor(
+  transport: VirtioTransport,
+  agreement: Agreement,
+  config: DeviceConfig,
+): DeviceConfig {
+  const { queues } = config;
+  if (queues > agreement.maxQueues) {
+    throw new ConfigError(
+      "queues",
+      `${queues} is more than the ${agreement.maxQueues} of this virtio device`,
+    );
+  }
+  if (config.vlanStrip) {
+    throw new ConfigError(
+      "vlanStrip",
+      "a virtio device leaves VLAN tags where they are",
+    );
+  }
+  const packed = accepts(agreement.features, "packed");
+  const largest = (direction: 0 | 1) =>
+    Math.min(
+      ...Array.from(
+        { length: queues },
+        (_, pair) => largestSize(transport, 2 * pair + direction),
+      ),
+    );
+  const adapted = {
+    ...config,
+    rxDepth: depth(config, "rxDepth", largest(0), packed),
+    txDepth: depth(config, "txDepth", largest(1), packed),
+    maxFrameSize: frameSize(config, agreement),
+  };
+  checkEntrySize(adapted, agreement);
+  return adapted;
+}
+
+function largestSize(transport: VirtioTransport, virtqueue: number): number {
+  const size = transport.largestSize(virtqueue);
+  if (size > 0) return size;
+  throw new DeviceFaultError(
+    `the virtio device has no virtqueue ${virtqueue}, but counts ${transport.virtqueueCount}`,
+  );
+}
+
+/** Descriptors of a ring: a split ring has a power of two (2.7). */
+function depth(
+  config: DeviceConfig,
+  field: "rxDepth" | "txDepth",
+  largest: number,
+  packed: boolean,
+): number {
+  const wanted = config[field];
+  const most = Math.min(wanted, largest);
+  const usable = packed ? most : 1 << (31 - Math.clz32(most));
+  if (usable === wanted || !isChosen(config, field)) return usable;
+  throw new ConfigError(
+    field,
+    wanted > largest
+      ? `${wanted} is more than the ${largest} of this virtio device`
+      : `${wanted} is no power of two, which this virtio device wants (it has no packed rings, or they are not accepted)`,
+  );
+}
+
+function frameSize(config: DeviceConfig, { maxFrameSize }: Agreement): number {
+  const wanted = config.maxFrameSize;
+  if (wanted <= maxFrameSize) return wanted;
+  if (!isChosen(config, "maxFrameSize")) return maxFrameSize;
+  throw new ConfigError(
+    "maxFrameSize",
+    `${wanted} is more than the ${maxFrameSize} of this virtio device`,
+  );
+}
+
+/** Without mergeable buffers, a frame that is longer than one buffer is lost (5.1.6.3.1). */
+function checkEntrySize(config: DeviceConfig, { features }: Agreement): void {
+  const entrySize = config.entrySize || DEFAULT_ENTRY_SIZE;
+  const { maxFrameSize } = config;
+  if (accepts(features, "mergeable") || entrySize >= maxFrameSize) return;
+  throw new ConfigError(
+    "entrySize",
+    `a frame of ${maxFrameSize} bytes does not fit a buffer of ${entrySize}, and this virtio device does not use several for one frame`,
+  );
+}
