@@ -66,7 +66,8 @@ export interface DeviceConfig {
   readonly interruptIntervalUs: number;
   /**
    * How a real card interrupts. "auto", the default, takes the best that it has: MSI-X, else MSI, else INTx. The others
-   * are for machines where that does not work; MSI and INTx make one vector of all, which few drivers here know.
+   * are for machines where that does not work. With MSI or INTx one vector serves everything, which the igb and ixgbe
+   * drivers refuse.
    */
   readonly interrupts: "auto" | "msix" | "msi" | "intx";
   /** Spreading over queues. */

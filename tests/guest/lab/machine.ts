@@ -48,7 +48,7 @@ export interface MachineDescription {
   readonly memoryMib?: number;
   /** Processors; 2 by default. */
   readonly cpus?: number;
-  /** 2 MiB pages reserved at boot; none by default. */
+  /** 2 MiB pages reserved at boot; 64 by default. */
   readonly hugepages?: number;
   /** An IOMMU that all cards are behind; there is one by default. */
   readonly iommu?: boolean;
@@ -190,6 +190,12 @@ function bridge(nics: readonly NicPlace[]): string[] {
 }
 
 /**
+ * Enough for the pools of a few cards. QEMU's e1000e and igb lose a frame that they shall send when it lies in two
+ * pages that are no neighbours in the guest's memory, as it may in small pages.
+ */
+const HUGEPAGES = 64;
+
+/**
  * Seen with TCG on a busy host: a check of the timer at boot that panics when
  * it ticks late, and a processor that slept on because its one-shot timer was
  * lost. A periodic tick comes again.
@@ -206,7 +212,7 @@ function kernelCommandLine(
     // The recipe for one IOMMU group per card, with everything translated.
     "intel_iommu=on iommu=nopt",
     ...BUSY_HOST_ARGUMENTS,
-    `hugepages=${machine.hugepages ?? 0}`,
+    `hugepages=${machine.hugepages ?? HUGEPAGES}`,
     ...machine.kernelArguments ?? [],
     // Words that the kernel does not know become environment of the first program.
     `"IXL_ROOT=${files.root}"`,
