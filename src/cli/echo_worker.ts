@@ -40,10 +40,13 @@ export default function echo(queue: QueueContext): void {
     const now = performance.now();
     const onTheirWay = wire[WIRE_SLOT.generated] - wire[WIRE_SLOT.received];
     let room = Math.min(args.batch - outgoing.length, args.window - onTheirWay);
-    for (; room > 0 && source.poll(frame, now); room--) {
+    for (; room > 0; room--) {
       const handle = pool.allocate();
-      // There are more packets than the rings and the window take.
-      if (handle === 0) throw new Error("the pool is empty");
+      if (handle === 0) break;
+      if (!source.poll(frame, now)) {
+        pool.free(handle);
+        break;
+      }
       store(frame, pool, handle);
       outgoing.push(handle);
     }
