@@ -7,6 +7,8 @@ import { openQueueBus } from "./bus/attach.ts";
 import { isSimAddress, SIM_ADDRESSES } from "./bus/sim/address.ts";
 import { SimBusDevice, type SimControls } from "./bus/sim/device.ts";
 import { VfioBusDevice, vfioObstacle } from "./bus/vfio/device.ts";
+import { isVhostUserAddress } from "./bus/vhost_user/address.ts";
+import { VhostUserBusDevice } from "./bus/vhost_user/device.ts";
 import { completeConfig, type DeviceOptions } from "./config.ts";
 import type { Device, QueueDescription, QueuePair } from "./device_api.ts";
 import { attachPair, findModel, openDriver } from "./drivers/registry.ts";
@@ -21,7 +23,7 @@ export type * from "./device_api.ts";
 
 /** Which device to open, and how. */
 export interface OpenOptions extends DeviceOptions {
-  /** `sim:…` for a software card, or a PCI address. */
+  /** `sim:…` for a software card, `vhost-user:…` for a backend, or a PCI address. */
   readonly address: string;
 }
 
@@ -48,6 +50,9 @@ export async function openDevice(options: OpenOptions): Promise<Device> {
   await loadNative();
   const { address, ...rest } = options;
   const config = completeConfig(rest);
+  if (isVhostUserAddress(address)) {
+    return await openDriver(VhostUserBusDevice.open(address), config);
+  }
   if (isSimAddress(address)) {
     const bus = await SimBusDevice.open(address);
     const device = await openDriver(bus, config);
