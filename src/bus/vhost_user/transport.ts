@@ -72,11 +72,13 @@ export class VhostUserTransport implements VirtioTransport {
    * @param spec Which backend.
    * @param endpoint Where it is met. Closed with this object.
    * @param domain The memory that it shall reach.
+   * @param replyTimeoutMs How long a reply may take.
    */
   constructor(
     spec: VhostUserSpec,
     endpoint: Endpoint,
     domain: VhostUserDomain,
+    readonly replyTimeoutMs: number = REPLY_TIMEOUT_MS,
   ) {
     this.#spec = spec;
     this.#endpoint = endpoint;
@@ -163,7 +165,7 @@ export class VhostUserTransport implements VirtioTransport {
 
   async setUp(virtqueue: number, setup: VirtqueueSetup): Promise<void> {
     const { connection } = this.#live();
-    await (this.#joining ??= this.#memory!.join());
+    await (this.#joining ??= this.#joinMemory(connection));
     this.#rings.set(virtqueue, { vector: setup.vector, started: false });
     this.#kicks[virtqueue] ??= IrqLine.create();
     const base = (this.#features & F_RING_PACKED) === 0n ? 0 : PACKED_BASE;
@@ -305,7 +307,7 @@ export class VhostUserTransport implements VirtioTransport {
         return this.#connection = new Connection(
           socket,
           address,
-          REPLY_TIMEOUT_MS,
+          this.replyTimeoutMs,
         );
       }
       const left = deadline - performance.now();
@@ -325,6 +327,16 @@ export class VhostUserTransport implements VirtioTransport {
     this.#memory = undefined;
     this.#backend = undefined;
     this.#lossTold = false;
+  }
+
+  /** A backend without the memory is of no use. */
+  async #joinMemory(connection: Connection): Promise<void> {
+    try {
+      await this.#memory!.join();
+    } catch (error) {
+      this.#end(connection, error);
+      throw error;
+    }
   }
 
   #leaveMemory(): void {
