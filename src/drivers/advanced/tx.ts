@@ -15,6 +15,7 @@ import { storeBarrier } from "../../dma/barrier.ts";
 import { type Handle, INDEX_BITS, INDEX_MASK, Mempool } from "../../mempool.ts";
 import { QueueCounters, Slot } from "../../stats.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
+import { completeChecksum, isSound } from "../checksum_request.ts";
 import { QueueControl, Word } from "../queue_control.ts";
 import {
   ADVANCED_TX,
@@ -183,18 +184,20 @@ export class AdvancedTxQueue implements TxQueue {
   }
 
   /**
-   * A packet in several buffers, or of a length that the card cannot send as it is. One that cannot be sent at all is
-   * freed and counted as dropped. False when there is no room for it.
+   * A packet in several buffers, of a length that the card cannot send as it is, or with a checksum to complete. One that
+   * cannot be sent at all is freed and counted as dropped. False when there is no room for it.
    */
   #sendSlowly(handle: Handle): boolean {
     const { segments, bytes } = measure(handle, this.#maxFrame);
     const { values } = this.counters;
-    if (segments === 0) {
+    if (segments === 0 || !isPossible(handle)) {
       values[Slot.dropped]++;
       Mempool.freeChain(handle);
       return true;
     }
     if (segments > this.#room()) return false;
+    const request = requestOf(handle);
+    if (request !== 0) completeChecksum(handle, request);
     if (bytes < MIN_PACKET) pad(handle);
     const total = Math.max(bytes, MIN_PACKET);
     const { words } = this.#control;
@@ -284,6 +287,19 @@ export class AdvancedTxQueue implements TxQueue {
       header[0] = free;
     }
   }
+}
+
+/** What the driver does for the packet before it is sent: see {@linkcode Mempool.offloads}. */
+function requestOf(handle: Handle): number {
+  return Mempool.of(handle).offloads[handle & INDEX_MASK];
+}
+
+/** False for a packet that is to be cut into segments, which these cards are not asked to do here. */
+function isPossible(handle: Handle): boolean {
+  const request = requestOf(handle);
+  if (request === 0) return true;
+  const { segmentSizes } = Mempool.of(handle);
+  return segmentSizes[handle & INDEX_MASK] === 0 && isSound(handle, request);
 }
 
 /** Segments and bytes of a packet; no segments when it has a length that no card can send. */

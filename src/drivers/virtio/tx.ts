@@ -15,6 +15,12 @@ import { type Handle, INDEX_BITS, INDEX_MASK, Mempool } from "../../mempool.ts";
 import { ETHERNET_HEADER_LENGTH } from "../../net/ethernet.ts";
 import { QueueCounters, Slot } from "../../stats.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
+import {
+  checksumOffset,
+  checksumStart,
+  completeChecksum,
+  isSound,
+} from "../checksum_request.ts";
 import { QueueControl, Word } from "../queue_control.ts";
 import { accepts } from "./features.ts";
 import { firstHeaderWord, headerBytes, NetHeader } from "./header.ts";
@@ -23,12 +29,7 @@ import {
   DESCRIPTOR_WORDS,
   TABLE_DESCRIPTORS,
 } from "./layout.ts";
-import {
-  checksumOffset,
-  checksumStart,
-  completeChecksum,
-  segmentationWord,
-} from "./offload.ts";
+import { segmentationWord } from "./offload.ts";
 import {
   featuresOf,
   renewPair,
@@ -47,7 +48,6 @@ const LARGEST_SEGMENTED = 65589;
 const MAX_SEGMENTS = 40;
 /** Descriptors with the device from which on each send looks whether it has finished some. */
 const RECLAIM_FROM = 16;
-const CSUM_BYTES = 2;
 
 /** In place of a number of descriptors: the ring has no room for the packet. */
 export const NO_ROOM = -1;
@@ -319,10 +319,14 @@ export abstract class VirtioTxQueue implements TxQueue {
     let sizes = 0;
     let offset = 0;
     if (request !== 0) {
-      const size = pool.lengths[index];
-      if (start + checksumOffset(request) + CSUM_BYTES > size) return false;
+      if (!isSound(handle, request)) return false;
       if (segment !== 0) {
-        flags = segmentationWord(pool.u8, index * pool.stride, size, start);
+        flags = segmentationWord(
+          pool.u8,
+          index * pool.stride,
+          pool.lengths[index],
+          start,
+        );
         if (!this.#cuts(flags)) return false;
       } else if (this.#checksum) {
         flags = NetHeader.NEEDS_CSUM;
