@@ -24,6 +24,12 @@ export const PacketFlag = {
   Damaged: 1 << 6,
 } as const;
 
+const CHECKSUM_BYTES = 2;
+/** How a request stands in {@linkcode Mempool.offloads}. */
+const CHECKSUM_OFFSET_SHIFT = 16;
+const MAX_CHECKSUM_OFFSET = 0x7fff;
+const MAX_PAYLOAD = 0xffff;
+
 /**
  * Looks at one packet at a time. Make one, then move it: `packet.at(handle)`.
  *
@@ -109,6 +115,73 @@ export class Packet {
   /** RSS hash, when `PacketFlag.RssHash` is set. */
   get rssHash(): number {
     return this.pool.rssHashes[this.#index];
+  }
+
+  /**
+   * Asks for a checksum to be completed on sending: by the device where it can (`DeviceFeatures.txChecksum`), else by
+   * the driver. It is computed from `start` on to the end of the packet, and what stands in its place counts in: the sum
+   * of the pseudo header. The request goes with one sending.
+   *
+   * @param start Where the TCP or UDP header begins in the frame.
+   * @param offset Where the checksum is in that header: 16 for TCP, 6 for UDP.
+   * @throws {RangeError} when the checksum does not lie in the first segment.
+   *
+   * @example
+   * ```ts
+   * import { Mempool, Packet } from "@ixl/deno";
+   * import { IP_PROTOCOL, pseudoHeaderIpv4, writeU16 } from "@ixl/deno/net";
+   *
+   * const pool = Mempool.create({ entries: 8, memory: { backing: "plain" } });
+   * const packet = new Packet().at(pool.allocate());
+   * packet.length = 60; // Ethernet, IPv4, and UDP from byte 34 on
+   * const { u8, offset } = packet;
+   * writeU16(u8, offset + 40, pseudoHeaderIpv4(u8, offset + 14, IP_PROTOCOL.udp, 26));
+   * packet.requestChecksum(34, 6);
+   * packet.free();
+   * pool.destroy();
+   * ```
+   */
+  requestChecksum(start: number, offset: number): void {
+    const end = start + offset + CHECKSUM_BYTES;
+    const isPlace = Number.isInteger(start) && Number.isInteger(offset) &&
+      start > 0 && offset >= 0 && offset <= MAX_CHECKSUM_OFFSET &&
+      end <= this.length;
+    if (!isPlace) {
+      throw new RangeError(
+        `a checksum ${offset} bytes from ${start} does not lie in the ${this.length} bytes of the segment`,
+      );
+    }
+    const { offloads, segmentSizes } = this.pool;
+    offloads[this.#index] = start | (offset << CHECKSUM_OFFSET_SHIFT);
+    segmentSizes[this.#index] = 0;
+  }
+
+  /**
+   * Asks the device to cut the packet into TCP segments on sending, each with the packet's headers and a checksum of its
+   * own, to be called after {@linkcode requestChecksum}. The length in the IP header and that in the sum of the pseudo
+   * header are those of the whole packet. Only where `DeviceFeatures.segmentation` is true: elsewhere the
+   * packet is dropped and counted.
+   *
+   * @param payloadBytes TCP payload of each segment but the last.
+   * @throws {RangeError} for no possible size.
+   * @throws {PoolError} when no checksum was asked for.
+   */
+  requestSegmentation(payloadBytes: number): void {
+    if (!(payloadBytes > 0 && payloadBytes <= MAX_PAYLOAD)) {
+      throw new RangeError(`${payloadBytes} is no size of a TCP segment`);
+    }
+    const { offloads, segmentSizes } = this.pool;
+    if (offloads[this.#index] === 0) {
+      throw new PoolError(
+        "segments need checksums: call requestChecksum() before requestSegmentation()",
+      );
+    }
+    segmentSizes[this.#index] = payloadBytes;
+  }
+
+  /** True when the packet still asks for a checksum: so may one that was received (`virtio: { with }`). */
+  get requestsChecksum(): boolean {
+    return this.pool.offloads[this.#index] !== 0;
   }
 
   /** Handle of the next segment; 0 on the last. */
