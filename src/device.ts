@@ -7,7 +7,10 @@ import { openQueueBus } from "./bus/attach.ts";
 import { isSimAddress, SIM_ADDRESSES } from "./bus/sim/address.ts";
 import { SimBusDevice, type SimControls } from "./bus/sim/device.ts";
 import { VfioBusDevice, vfioObstacle } from "./bus/vfio/device.ts";
-import { isVhostUserAddress } from "./bus/vhost_user/address.ts";
+import {
+  isVhostUserAddress,
+  VHOST_USER_ADDRESSES,
+} from "./bus/vhost_user/address.ts";
 import { VhostUserBusDevice } from "./bus/vhost_user/device.ts";
 import { completeConfig, type DeviceOptions } from "./config.ts";
 import type { Device, QueueDescription, QueuePair } from "./device_api.ts";
@@ -98,7 +101,7 @@ export interface DeviceListing {
   readonly address: string;
   /** What it is. */
   readonly name: string;
-  /** Vendor and device id, `8086:10fb`; empty for software cards. */
+  /** Vendor and device id, `8086:10fb`; empty for what is not on the PCI bus. */
   readonly ids: string;
   /** The kernel driver that has it, if any. */
   readonly kernelDriver: string | undefined;
@@ -121,9 +124,10 @@ function obstacle(card: PciFunction): string | undefined {
   return vfioObstacle(card)?.message;
 }
 
-/** The software cards' addresses, and every Ethernet card on the PCI bus. */
+/** The forms of other addresses, and every Ethernet card on the PCI bus. */
 export function listDevices(): DeviceListing[] {
-  const sim = SIM_ADDRESSES.map(([address, name]): DeviceListing => ({
+  const forms = [...SIM_ADDRESSES, ...VHOST_USER_ADDRESSES];
+  const others = forms.map(([address, name]): DeviceListing => ({
     address,
     name,
     ids: "",
@@ -143,5 +147,5 @@ export function listDevices(): DeviceListing[] {
     link: card.link,
     obstacle: obstacle(card),
   }));
-  return [...sim, ...pci];
+  return [...others, ...pci];
 }

@@ -21,7 +21,7 @@ const COLUMNS: readonly Column[] = [
 /** Lists the software cards and every Ethernet card on the PCI bus. */
 export const listCommand: Command = defineCommand({
   name: "list",
-  summary: "Lists the network cards, and the software cards' addresses",
+  summary: "Lists the network cards, and the forms of other addresses",
   options: [{ name: "json", help: "print an array of objects" }],
   run: (given) => {
     const devices = listDevices();

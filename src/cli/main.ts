@@ -21,7 +21,7 @@ interface Entry {
 const ENTRIES: readonly Entry[] = [
   {
     name: "list",
-    summary: "Lists the network cards, and the software cards' addresses",
+    summary: "Lists the network cards, and the forms of other addresses",
     load: async () => (await import("./list.ts")).listCommand,
   },
   {
