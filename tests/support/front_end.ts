@@ -107,27 +107,30 @@ export async function withWorker(
   ) => Promise<void>,
   options?: RigOptions,
 ): Promise<void> {
-  const worker = new Worker(
+  // The descriptors of the thread itself are there when it answers.
+  await ask({ op: "report" });
+  await withRig(async (rig) => {
+    await ask({ op: "listen", path: rig.path, plans: [...plans] });
+    try {
+      await use(rig, ask);
+    } finally {
+      await ask({ op: "close" });
+    }
+  }, options);
+}
+
+let worker: Worker | undefined;
+
+/** Has the thread of backends do something. It lasts for all tests of a file. */
+function ask(order: Order): Promise<Report> {
+  worker ??= new Worker(
     new URL("../fixtures/vhost_backend_worker.ts", import.meta.url),
     { type: "module" },
   );
-  const ask = (order: Order) => {
-    const { promise, resolve } = Promise.withResolvers<Report>();
-    worker.onmessage = ({ data }) => resolve(data);
-    worker.postMessage(order);
-    return promise;
-  };
-  try {
-    // The descriptors of the thread itself are there when it answers.
-    await ask({ op: "report" });
-    await withRig(async (rig) => {
-      await ask({ op: "listen", path: rig.path, plans: [...plans] });
-      await use(rig, ask);
-      await ask({ op: "close" });
-    }, options);
-  } finally {
-    worker.terminate();
-  }
+  const { promise, resolve } = Promise.withResolvers<Report>();
+  worker.onmessage = ({ data }) => resolve(data);
+  worker.postMessage(order);
+  return promise;
 }
 
 /** Memory of so many pages, with room for more. */
