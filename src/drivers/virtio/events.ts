@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { WEAK_ORDER } from "../../dma/barrier.ts";
 import { availEventWord, Packed, Split } from "./layout.ts";
 
 /** Half of the indexes of a split ring. */
@@ -16,6 +17,11 @@ const FAR = 0x8000;
  */
 export function passes(event: number, before: number, after: number): boolean {
   return ((after - event - 1) & 0xffff) < ((after - before) & 0xffff);
+}
+
+/** Reads what must not be older than the last atomic store: on x86-64 every load is behind it. */
+function readAfter(words: Uint16Array, index: number): number {
+  return WEAK_ORDER ? Atomics.load(words, index) : words[index];
 }
 
 /**
@@ -31,9 +37,9 @@ export function splitWantsNotification(
   after: number,
 ): boolean {
   if (depth === 0) {
-    return (Atomics.load(used, Split.FLAGS) & Split.NO_NOTIFY) === 0;
+    return (readAfter(used, Split.FLAGS) & Split.NO_NOTIFY) === 0;
   }
-  const event = Atomics.load(used, availEventWord(depth));
+  const event = readAfter(used, availEventWord(depth));
   return passes(event, before, after);
 }
 
@@ -66,9 +72,9 @@ export function packedWantsNotification(
   count: number,
   depth: number,
 ): boolean {
-  const flags = Atomics.load(device, Packed.EVENT_FLAGS) & Packed.EVENT_MASK;
+  const flags = readAfter(device, Packed.EVENT_FLAGS) & Packed.EVENT_MASK;
   if (flags !== Packed.EVENTS_AT) return flags !== Packed.EVENTS_OFF;
-  const named = Atomics.load(device, Packed.EVENT_PLACE);
+  const named = readAfter(device, Packed.EVENT_PLACE);
   const place = named & ~Packed.EVENT_WRAP;
   // One round behind where the wrap counters differ.
   const event = named >>> 15 === wrap ? place : place - depth;

@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { loadBarrier, storeBarrier } from "../../dma/barrier.ts";
+import { loadBarrier, storeBarrier, WEAK_ORDER } from "../../dma/barrier.ts";
 import { INDEX_MASK } from "../../mempool.ts";
 import { PacketFlag } from "../../packet.ts";
 import { Slot } from "../../stats.ts";
@@ -35,6 +35,9 @@ const WRITE_BIT = DescriptorFlag.WRITE << Packed.FLAGS_SHIFT;
 
 /** The receive half of a queue pair on a packed ring. */
 export class PackedRxQueue extends VirtioRxQueue {
+  /** Whether every buffer is looked at one by one: to catch misuse, or where the processor reorders loads. */
+  readonly #careful = this.pool.debug || WEAK_ORDER;
+
   protected override get arrived(): boolean {
     const { words } = this.control;
     if (words[Word.RxHoles] === this.depth) return false;
@@ -111,147 +114,140 @@ export class PackedRxQueue extends VirtioRxQueue {
   }
 
   protected override takeUsed(handles: Uint32Array): number {
+    const { words } = this.control;
+    const special = words[Word.RxHoles] | words[State.FrameLeft] |
+      words[State.RunLeft];
+    this.looked = 0;
+    if (special === 0 && !this.#careful) {
+      const count = this.#takeWhole(handles);
+      if (count > 0) return count;
+    }
+    return this.#takeEach(handles);
+  }
+
+  /**
+   * The common case: whole frames in one buffer each, used in the order of posting, and a fresh buffer for each. Stops
+   * before anything else; the processor keeps the order of loads and that of stores.
+   */
+  #takeWhole(handles: Uint32Array): number {
     const { words, rxSlots: slots, rxIds: ids } = this.control;
-    const { pool, depth, headerBytes, views: { descriptors } } = this;
-    const { header, freeStack, lengths, flags, debug, stride } = pool;
-    const { nextSegments, offloads, rssHashes, words: pages } = pool;
-    const strideWords = stride >>> 2;
-    const { firstHeader, hashReport, validMask } = this;
-    const { buffersMask, oneBuffer, inOrder, bufferBytes } = this;
+    const { pool, depth, headerBytes, firstHeader, hashReport } = this;
+    const { validMask, buffersMask, oneBuffer, bufferBytes } = this;
+    const { descriptors } = this.views;
+    const { header, freeStack, lengths, flags, stride } = pool;
+    const { rssHashes, words: pages } = pool;
     const mostData = bufferBytes - headerBytes;
     const iovaLow = (pool.iovaLow - headerBytes) | 0;
     const iovaHigh = pool.iovaHigh | 0;
+    const first = words[Word.RxNext] * DESCRIPTOR_WORDS + 3;
     let next = words[Word.RxNext];
     let bits = usedBits(words[State.RxUsed]);
-    let holes = words[Word.RxHoles];
-    let left = words[State.FrameLeft];
-    let run = words[State.RunLeft];
-    const outstanding = depth - holes;
-    const most = Math.min(outstanding, handles.length);
-    let fill = next - holes;
-    // What makes a descriptor available at `fill`.
-    let fresh = WRITE_BIT | (bits ^ Packed.USED_BIT);
-    if (fill < 0) fill += depth;
-    else fresh ^= WRAP_BITS;
-    let firstFilled = 0;
     let firstWord = 0;
-    let filled = 0;
     let free = header[0];
-    let count = 0;
+    const most = Math.min(depth, handles.length, free);
     let bytes = 0;
-    let taken = 0;
-
-    for (; taken < most; taken++) {
+    let n = 0;
+    for (; n < most; n++) {
       const word = next << 2;
-      let id = next;
-      let written = bufferBytes;
-      if (run === 0) {
-        const last = descriptors[word + 3];
-        if (((last ^ bits) & WRAP_BITS) !== 0) break;
-        loadBarrier();
-        id = last & Packed.ID;
-        written = descriptors[word + 2];
-        if (id !== ids[next]) {
-          const ahead = id < next ? id - next + depth : id - next;
-          if (id >= depth || (inOrder && ahead >= outstanding - taken)) {
-            this.fail(Fault.Id, id, depth - 1);
-            break;
-          }
-          if (inOrder) {
-            run = ahead;
-            words[State.RunBytes] = written;
-            id = next;
-            written = bufferBytes;
-          } else {
-            ids[next] = id;
-          }
-        }
-      } else if (--run === 0) {
-        written = words[State.RunBytes];
-      }
+      const last = descriptors[word + 3];
+      const id = last & Packed.ID;
+      if (((last ^ bits) & WRAP_BITS) !== 0 || id !== ids[next]) break;
+      const size = descriptors[word + 2] - headerBytes;
       const handle = slots[id];
-      const size = written - headerBytes;
-      const entry = handle & INDEX_MASK;
-      const at = Math.imul(entry, strideWords) + firstHeader;
+      const index = handle & INDEX_MASK;
+      const at = (Math.imul(index, stride) >>> 2) + firstHeader;
       const said = pages[at];
       if (
-        handle !== 0 && left === 0 && (size - 1) >>> 0 < mostData &&
-        (said & NOT_PLAIN) === 0 &&
-        (pages[at + NetHeader.BUFFERS_WORD] & buffersMask) === oneBuffer
-      ) {
-        let flag = (said & validMask) << VALID_SHIFT;
-        if (
-          hashReport && (pages[at + NetHeader.HASH_TYPE_WORD] & 0xffff) !== 0
-        ) {
-          flag |= PacketFlag.RssHash;
-          rssHashes[entry] = pages[at + NetHeader.HASH_WORD];
-        }
-        lengths[entry] = size;
-        flags[entry] = flag;
-        nextSegments[entry] = 0;
-        offloads[entry] = 0;
-        bytes += size;
-        handles[count++] = handle;
-      } else {
-        if (handle === 0) {
-          this.fail(Fault.Id, id, depth - 1);
-          break;
-        }
-        // Frees change the stack, so it must be as the pool knows it.
-        header[0] = free;
-        const frame = this.takePart(handle, written >>> 0);
-        free = header[0];
-        left = words[State.FrameLeft];
-        if (frame === FAULTY) break;
-        if (frame !== NO_FRAME) handles[count++] = frame;
+        (size - 1) >>> 0 >= mostData || (said & NOT_PLAIN) !== 0 ||
+        (pages[at + NetHeader.BUFFERS_WORD] & buffersMask) !== oneBuffer ||
+        handle === 0
+      ) break;
+      let flag = (said & validMask) << VALID_SHIFT;
+      if (hashReport && (pages[at + NetHeader.HASH_TYPE_WORD] & 0xffff) !== 0) {
+        flag |= PacketFlag.RssHash;
+        rssHashes[index] = pages[at + NetHeader.HASH_WORD];
       }
-      slots[id] = 0;
+      lengths[index] = size;
+      flags[index] = flag;
+      bytes += size;
+      handles[n] = handle;
+      const fresh = freeStack[--free];
+      descriptors[word] = iovaLow + Math.imul(fresh & INDEX_MASK, stride);
+      descriptors[word + 1] = iovaHigh;
+      descriptors[word + 2] = bufferBytes;
+      const shown = id | WRITE_BIT | (bits ^ Packed.AVAIL_BIT);
+      if (n === 0) firstWord = shown;
+      else descriptors[word + 3] = shown;
+      slots[id] = fresh;
       if (++next === depth) {
         next = 0;
         bits ^= WRAP_BITS;
       }
-      if (free === 0) {
-        holes++;
-        continue;
-      }
-      const taking = freeStack[--free];
-      const to = fill << 2;
-      const fillId = ids[fill];
-      descriptors[to] = (iovaLow +
-        Math.imul(taking & INDEX_MASK, stride)) | 0;
-      descriptors[to + 1] = iovaHigh;
-      descriptors[to + 2] = bufferBytes;
-      if (filled === 0) {
-        firstFilled = to + 3;
-        firstWord = fillId | fresh;
-      } else {
-        descriptors[to + 3] = fillId | fresh;
-      }
-      slots[fillId] = taking;
-      if (debug) pool.debugTake(taking);
-      filled++;
-      if (++fill === depth) {
-        fill = 0;
-        fresh ^= WRAP_BITS;
-      }
     }
-
+    if (n === 0) return 0;
+    storeBarrier();
+    descriptors[first] = firstWord;
     header[0] = free;
-    if (filled > 0) {
-      storeBarrier();
-      descriptors[firstFilled] = firstWord;
-      words[State.RxShown] += filled;
-    }
-    const missing = holes - words[Word.RxHoles];
     words[Word.RxNext] = next;
     words[State.RxUsed] = bits === 0 ? 0 : 1;
-    words[Word.RxHoles] = holes;
-    words[State.RunLeft] = run;
+    words[State.RxShown] += n;
     const { values } = this.counters;
-    values[Slot.rxPackets] += count;
+    values[Slot.rxPackets] += n;
     values[Slot.rxBytes] += bytes;
-    if (missing > 0) this.countMissing(missing);
+    return n;
+  }
+
+  /** Takes used buffers of whatever kind one by one, and refills as many. Returns how many frames are complete. */
+  #takeEach(handles: Uint32Array): number {
+    const { words, rxSlots: slots } = this.control;
+    const { depth } = this;
+    let count = 0;
+    let taken = 0;
+    for (; taken < handles.length; taken++) {
+      if (words[State.RunLeft] === 0 && !this.#startRun()) break;
+      const place = words[Word.RxNext];
+      const id = this.control.rxIds[place];
+      const last = words[State.RunLeft] === 1;
+      const frame = this.takePart(
+        slots[id],
+        last ? words[State.RunBytes] >>> 0 : this.bufferBytes,
+      );
+      if (frame === FAULTY) break;
+      slots[id] = 0;
+      words[State.RunLeft]--;
+      words[Word.RxHoles]++;
+      words[Word.RxNext] = place + 1 === depth ? 0 : place + 1;
+      if (place + 1 === depth) words[State.RxUsed] ^= 1;
+      if (frame !== NO_FRAME) handles[count++] = frame;
+    }
+    this.counters.values[Slot.rxPackets] += count;
+    if (taken > 0) this.refill(taken);
     this.looked = taken;
     return count;
+  }
+
+  /**
+   * Looks at the next used descriptor. In order, it stands for all up to the one that it names (2.8.8). False where there
+   * is none, and where the device did not have what it names.
+   */
+  #startRun(): boolean {
+    const { words, rxSlots, rxIds } = this.control;
+    const { depth } = this;
+    if (!this.arrived) return false;
+    loadBarrier();
+    const { descriptors } = this.views;
+    const place = words[Word.RxNext];
+    const word = place * DESCRIPTOR_WORDS;
+    const id = descriptors[word + 3] & Packed.ID;
+    const ahead = this.inOrder ? (id - place + depth) % depth : 0;
+    const outstanding = depth - words[Word.RxHoles];
+    if (id >= depth || rxSlots[id] === 0 || ahead >= outstanding) {
+      this.fail(Fault.Id, id, depth - 1);
+      return false;
+    }
+    if (!this.inOrder) rxIds[place] = id;
+    words[State.RunLeft] = ahead + 1;
+    words[State.RunBytes] = descriptors[word + 2];
+    return true;
   }
 }

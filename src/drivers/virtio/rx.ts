@@ -208,9 +208,11 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     return FAULTY;
   }
 
-  /** Counts buffers that could not be replaced because the pool was empty. */
-  protected countMissing(buffers: number): void {
-    this.counters.values[Slot.rxNoBuffer] += buffers;
+  /** Fills holes after `taken` buffers became some, and counts those for which the pool had nothing. */
+  protected refill(taken: number): void {
+    const filled = this.fillHoles();
+    if (filled >= taken) return;
+    this.counters.values[Slot.rxNoBuffer] += taken - filled;
     this.pool.countExhausted();
   }
 
@@ -247,7 +249,6 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     }
     const size = written - this.headerBytes;
     pool.lengths[index] = size;
-    pool.nextSegments[index] = 0;
     words[State.FrameLeft] = buffers - 1;
     words[State.FrameBytes] = size;
     if (!this.#describe(index, size, flags, sizes, last)) {
@@ -281,8 +282,6 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     );
     pool.lengths[index] = written;
     pool.flags[index] = 0;
-    pool.nextSegments[index] = 0;
-    pool.offloads[index] = 0;
     pool.nextSegments[words[State.FrameTail] & INDEX_MASK] = handle;
     words[State.FrameTail] = handle;
     if (words[State.FrameLeft] > 0) return NO_FRAME;

@@ -101,12 +101,9 @@ export class SplitRxQueue extends VirtioRxQueue {
   }
 
   protected override takeUsed(handles: Uint32Array): number {
-    const { words, rxSlots: slots, rxIds: ids } = this.control;
-    const { views, pool, depth, headerBytes } = this;
-    const { used, driver, descriptors } = views;
-    const mask = this.#mask;
-    let index = words[State.RxUsed];
-    const arrived = (views.device[Split.INDEX] - index) & 0xffff;
+    const { words } = this.control;
+    const index = words[State.RxUsed];
+    const arrived = (this.views.device[Split.INDEX] - index) & 0xffff;
     this.looked = 0;
     if (arrived === 0) return 0;
     const outstanding = (words[State.RxShown] - index) & 0xffff;
@@ -115,113 +112,122 @@ export class SplitRxQueue extends VirtioRxQueue {
       return 0;
     }
     loadBarrier();
-    const { header, freeStack, lengths, flags, debug, stride } = pool;
-    const { nextSegments, offloads, rssHashes, words: pages } = pool;
-    const strideWords = stride >>> 2;
-    const { firstHeader, hashReport, validMask } = this;
-    const { buffersMask, oneBuffer, inOrder, bufferBytes } = this;
-    const mostData = bufferBytes - headerBytes;
-    const iovaLow = (pool.iovaLow - headerBytes) | 0;
-    const most = Math.min(arrived, handles.length);
-    let holes = words[Word.RxHoles];
-    let left = words[State.FrameLeft];
-    let run = words[State.RunLeft];
-    let posted = index + depth - holes;
-    let free = header[0];
-    let count = 0;
-    let bytes = 0;
-    let taken = 0;
+    const special = words[Word.RxHoles] | words[State.FrameLeft] |
+      words[State.RunLeft];
+    if (special === 0 && !this.pool.debug) {
+      const count = this.#takeWhole(handles, arrived);
+      if (count > 0) return count;
+    }
+    return this.#takeEach(handles, arrived);
+  }
 
-    for (; taken < most; taken++) {
-      const place = index & mask;
-      let id = used[place << 1];
-      let written = used[(place << 1) + 1];
-      if (((id ^ ids[place]) | run) !== 0) {
-        if (id >>> 0 >= depth && run === 0) {
-          this.fail(Fault.Id, id, depth - 1);
-          break;
-        }
-        if (!inOrder) {
-          ids[place] = id;
-        } else {
-          if (run === 0) {
-            run = ((id - place) & mask) + 1;
-            words[State.RunBytes] = written;
-          }
-          if (run > arrived - taken) {
-            this.fail(Fault.Id, id, depth - 1);
-            break;
-          }
-          id = place;
-          written = --run === 0 ? words[State.RunBytes] : bufferBytes;
-        }
-      }
+  /**
+   * The common case: whole frames in one buffer each, used in the order of posting, and a fresh buffer for each. Stops
+   * before anything else.
+   */
+  #takeWhole(handles: Uint32Array, arrived: number): number {
+    const { words, rxSlots: slots, rxIds: ids } = this.control;
+    const { pool, headerBytes, firstHeader, hashReport, validMask } = this;
+    const { buffersMask, oneBuffer } = this;
+    const { used, driver, descriptors } = this.views;
+    const { header, freeStack, lengths, flags, stride } = pool;
+    const { rssHashes, words: pages } = pool;
+    const mostData = this.bufferBytes - headerBytes;
+    const iovaLow = (pool.iovaLow - headerBytes) | 0;
+    const mask = this.#mask;
+    const first = words[State.RxUsed];
+    let free = header[0];
+    const most = Math.min(arrived, handles.length, free);
+    let bytes = 0;
+    let n = 0;
+    for (; n < most; n++) {
+      const place = (first + n) & mask;
+      const id = used[place << 1];
+      if (id !== ids[place]) break;
+      const size = used[(place << 1) + 1] - headerBytes;
       const handle = slots[id];
-      const size = written - headerBytes;
-      const entry = handle & INDEX_MASK;
-      const at = Math.imul(entry, strideWords) + firstHeader;
+      const index = handle & INDEX_MASK;
+      const at = (Math.imul(index, stride) >>> 2) + firstHeader;
       const said = pages[at];
       if (
-        handle !== 0 && left === 0 && (size - 1) >>> 0 < mostData &&
-        (said & NOT_PLAIN) === 0 &&
-        (pages[at + NetHeader.BUFFERS_WORD] & buffersMask) === oneBuffer
-      ) {
-        let flag = (said & validMask) << VALID_SHIFT;
-        if (
-          hashReport && (pages[at + NetHeader.HASH_TYPE_WORD] & 0xffff) !== 0
-        ) {
-          flag |= PacketFlag.RssHash;
-          rssHashes[entry] = pages[at + NetHeader.HASH_WORD];
-        }
-        lengths[entry] = size;
-        flags[entry] = flag;
-        nextSegments[entry] = 0;
-        offloads[entry] = 0;
-        bytes += size;
-        handles[count++] = handle;
-      } else {
-        if (handle === 0) {
-          this.fail(Fault.Id, id, depth - 1);
-          break;
-        }
-        // Frees change the stack, so it must be as the pool knows it.
-        header[0] = free;
-        const frame = this.takePart(handle, written >>> 0);
-        free = header[0];
-        left = words[State.FrameLeft];
-        if (frame === FAULTY) break;
-        if (frame !== NO_FRAME) handles[count++] = frame;
+        (size - 1) >>> 0 >= mostData || (said & NOT_PLAIN) !== 0 ||
+        (pages[at + NetHeader.BUFFERS_WORD] & buffersMask) !== oneBuffer ||
+        handle === 0
+      ) break;
+      let flag = (said & validMask) << VALID_SHIFT;
+      if (hashReport && (pages[at + NetHeader.HASH_TYPE_WORD] & 0xffff) !== 0) {
+        flag |= PacketFlag.RssHash;
+        rssHashes[index] = pages[at + NetHeader.HASH_WORD];
       }
-      slots[id] = 0;
-      index = (index + 1) & 0xffff;
-      if (free === 0) {
-        holes++;
-        continue;
-      }
+      lengths[index] = size;
+      flags[index] = flag;
+      bytes += size;
+      handles[n] = handle;
       const fresh = freeStack[--free];
-      const to = posted & mask;
-      const next = ids[to];
-      descriptors[next << 2] = (iovaLow +
-        Math.imul(fresh & INDEX_MASK, stride)) | 0;
-      slots[next] = fresh;
+      descriptors[id << 2] = iovaLow +
+        Math.imul(fresh & INDEX_MASK, stride);
+      slots[id] = fresh;
       // A store would take the line from the device, even one that changes nothing.
-      if (driver[to + Split.AVAIL_RING] !== next) {
-        driver[to + Split.AVAIL_RING] = next;
+      if (driver[place + Split.AVAIL_RING] !== id) {
+        driver[place + Split.AVAIL_RING] = id;
       }
-      if (debug) pool.debugTake(fresh);
-      posted++;
     }
-
+    if (n === 0) return 0;
     header[0] = free;
-    const missing = holes - words[Word.RxHoles];
-    words[State.RxUsed] = index;
-    words[Word.RxHoles] = holes;
-    words[State.RunLeft] = run;
+    words[State.RxUsed] = (first + n) & 0xffff;
     const { values } = this.counters;
-    values[Slot.rxPackets] += count;
+    values[Slot.rxPackets] += n;
     values[Slot.rxBytes] += bytes;
-    if (missing > 0) this.countMissing(missing);
+    return n;
+  }
+
+  /** Takes used buffers of whatever kind one by one, and refills as many. Returns how many frames are complete. */
+  #takeEach(handles: Uint32Array, arrived: number): number {
+    const { words, rxSlots: slots } = this.control;
+    const most = Math.min(arrived, handles.length);
+    let count = 0;
+    let taken = 0;
+    for (; taken < most; taken++) {
+      const place = words[State.RxUsed] & this.#mask;
+      const id = this.#nextId(place, arrived - taken);
+      if (id < 0) break;
+      const frame = this.takePart(slots[id], this.#written);
+      if (frame === FAULTY) break;
+      slots[id] = 0;
+      words[State.RxUsed] = (words[State.RxUsed] + 1) & 0xffff;
+      words[Word.RxHoles]++;
+      if (frame !== NO_FRAME) handles[count++] = frame;
+    }
+    this.counters.values[Slot.rxPackets] += count;
+    this.refill(taken);
     this.looked = taken;
     return count;
+  }
+
+  /** What the device says that it wrote into the buffer of the last {@linkcode #nextId}. */
+  #written = 0;
+
+  /** The descriptor that the device used at a place of the used ring; {@linkcode FAULTY} where it did not have it. */
+  #nextId(place: number, arrived: number): number {
+    const { words, rxSlots, rxIds } = this.control;
+    const { used } = this.views;
+    const { depth } = this;
+    // In order, the entry of the first stands for all up to the one that it names (2.7.9).
+    if (words[State.RunLeft] === 0) {
+      const id = used[place * Split.USED_WORDS] >>> 0;
+      const run = this.inOrder ? ((id - place) & this.#mask) + 1 : 1;
+      if (id >= depth || run > arrived) {
+        return this.fail(Fault.Id, id, depth - 1);
+      }
+      if (!this.inOrder) rxIds[place] = id;
+      words[State.RunLeft] = run;
+      words[State.RunBytes] = used[place * Split.USED_WORDS + 1];
+    }
+    const last = words[State.RunLeft] === 1;
+    const id = rxIds[place];
+    if (rxSlots[id] === 0) return this.fail(Fault.Id, id, depth - 1);
+    this.#written = last ? words[State.RunBytes] >>> 0 : this.bufferBytes;
+    words[State.RunLeft]--;
+    return id;
   }
 }
