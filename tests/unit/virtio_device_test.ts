@@ -1,78 +1,32 @@
-/** The virtio device as a whole, on a device that the test plays: what is negotiated, told, answered, and lost. */
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
-import { completeConfig, type DeviceOptions } from "../../src/config.ts";
-import type { Device } from "../../src/device_api.ts";
+/** A virtio device that comes up, on a device that the test plays: what is negotiated, said of it, and refused. */
+import { assert, assertEquals } from "@std/assert";
+import type { DeviceOptions } from "../../src/config.ts";
+import type { LinkState } from "../../src/device_api.ts";
 import { openDriver } from "../../src/drivers/registry.ts";
-import type { VirtioFeatureName } from "../../src/drivers/virtio/features.ts";
-import { Packet } from "../../src/packet.ts";
+import {
+  VIRTIO_FEATURE_NAMES,
+  type VirtioFeatureName,
+} from "../../src/drivers/virtio/features.ts";
+import {
+  ConfigError,
+  DeviceFaultError,
+  NotSupportedError,
+} from "../../src/errors.ts";
+import { until } from "../support/until.ts";
+import {
+  assertClean,
+  configOf,
+  CONTROLLED,
+  PLAIN,
+  rejects,
+  roundTrip,
+  withVirtio,
+} from "../support/virtio_device_rig.ts";
 import {
   type FakeOptions,
   type FakeVirtio,
   FakeVirtioBus,
 } from "../support/virtio_transport.ts";
-
-const PLAIN: readonly VirtioFeatureName[] = ["mac", "status", "mergeable"];
-const CONTROLLED: readonly VirtioFeatureName[] = [
-  ...PLAIN,
-  "control-queue",
-  "rx-filters",
-  "set-mac",
-  "multiqueue",
-];
-
-interface Rig {
-  readonly device: Device;
-  readonly bus: FakeVirtioBus;
-  readonly virtio: FakeVirtio;
-}
-
-/** Opens a device, runs a test, closes it, and looks at what is left. */
-async function withVirtio(
-  options: FakeOptions,
-  config: DeviceOptions,
-  test: (rig: Rig) => void | Promise<void>,
-): Promise<void> {
-  const bus = new FakeVirtioBus(options);
-  const device = await openDriver(bus, configOf(config));
-  try {
-    await test({ device, bus, virtio: bus.virtio });
-  } finally {
-    await device.close();
-  }
-  assertClean(bus);
-  assertEquals(bus.virtio.calls.at(-1), "shut down");
-}
-
-function configOf(options: DeviceOptions) {
-  return completeConfig({ hugepages: "never", irqTimeoutMs: 0, ...options });
-}
-
-function assertClean(bus: FakeVirtioBus): void {
-  assertEquals([bus.mapped, bus.busMaster, bus.closed], [0, false, 1]);
-  assertEquals(bus.routed, []);
-}
-
-/** Sends frames with a byte of their own and returns the bytes that came back. */
-function roundTrip({ device, virtio }: Rig, queue: number, values: number[]) {
-  const { rx, tx } = device.queue(queue);
-  const batch = new Batch(64);
-  const packet = new Packet();
-  for (const value of values) {
-    packet.at(rx.pool.allocate()).write(new Uint8Array(60).fill(value));
-    batch.push(packet.handle);
-  }
-  assertEquals(tx.send(batch), values.length);
-  virtio.loop();
-  rx.receive(batch);
-  const seen = Array.from({ length: batch.length }, (_, i) => {
-    packet.at(batch.handles[i]);
-    assertEquals(packet.length, 60);
-    return packet.u8[packet.offset];
-  });
-  batch.free();
-  return seen;
-}
 
 for (const ring of [[], ["packed"]] as VirtioFeatureName[][]) {
   const kind = ring[0] ?? "split";
@@ -87,3 +41,333 @@ for (const ring of [[], ["packed"]] as VirtioFeatureName[][]) {
     });
   });
 }
+
+Deno.test("a device comes up in the order of the specification", async () => {
+  const options = { offers: CONTROLLED, pairs: 2 };
+  await withVirtio(options, { queues: 2 }, ({ device, bus, virtio }) => {
+    assertEquals(virtio.calls, [
+      ...["reset", "accept"],
+      ...["set up 0", "enable 0", "set up 1", "enable 1"],
+      ...["set up 2", "enable 2", "set up 3", "enable 3"],
+      ...["set up 4", "enable 4", "start"],
+    ]);
+    assertEquals([device.driver, device.model], ["virtio", "virtio-net"]);
+    assertEquals(device.features.virtio, virtio.acceptedNames);
+    assertEquals(device.macAddress, "02:00:00:00:00:07");
+    assertEquals([bus.routed.length, virtio.configVector], [3, 2]);
+    const vectors = [0, 1, 2, 3, 4].map((q) => virtio.setupOf(q)?.vector);
+    assertEquals(vectors, [0, undefined, 1, undefined, undefined]);
+    // The receive rings were full before they were enabled, and the device is told once it is live.
+    assertEquals(virtio.notified.slice(0, 2), [0, 2]);
+  });
+});
+
+Deno.test("what keeps every frame sendable on any card is accepted, the rest on request", async () => {
+  const offers = VIRTIO_FEATURE_NAMES;
+  const usual = offers.filter((name) =>
+    ![
+      ...["guest-checksum", "guest-tso4", "guest-tso6", "vlan-filter"],
+      ...["guest-offloads", "notification-data"],
+    ].includes(name)
+  );
+  await withVirtio({ offers }, {}, ({ device }) => {
+    const { features } = device;
+    assertEquals(features.virtio, usual);
+    assertEquals(features.rxChecksum, false);
+    assertEquals(features.txChecksum && features.segmentation, true);
+    assertEquals([features.rssQueues, features.retaSize], [1, 128]);
+  });
+  const virtio = {
+    with: ["guest-checksum", "guest-tso4", "vlan-filter"],
+    without: ["packed", "control-queue", "checksum"],
+  };
+  await withVirtio({ offers }, { virtio }, ({ device }) => {
+    const { features } = device;
+    // Nor what needs what was refused.
+    assertEquals(features.virtio, [
+      ...["guest-checksum", "mtu", "mac", "guest-tso4", "mergeable", "status"],
+      ...["indirect", "event-index", "version-1", "access-platform"],
+      ...["in-order", "order-platform", "ring-reset", "speed"],
+    ]);
+    assertEquals(features.rxChecksum, true);
+    assertEquals(features.txChecksum || features.segmentation, false);
+    assertEquals([features.rssQueues, features.macFilters], [0, 0]);
+  });
+});
+
+const REFUSED: [
+  what: string,
+  error:
+    | typeof ConfigError
+    | typeof NotSupportedError
+    | typeof DeviceFaultError,
+  text: string,
+  options: FakeOptions,
+  config: DeviceOptions,
+  change?: (virtio: FakeVirtio) => void,
+][] = [
+  ["a feature that does not exist", ConfigError, "turbo", { offers: PLAIN }, {
+    virtio: { with: ["turbo"] },
+  }],
+  ["a legacy device", NotSupportedError, "VERSION_1", { offers: PLAIN }, {}, (
+    virtio,
+  ) => virtio.offered = 0n],
+  [
+    "a device that does not take the choice",
+    NotSupportedError,
+    "FEATURES_OK",
+    {
+      offers: PLAIN,
+    },
+    {},
+    (virtio) => virtio.failing.add("accept"),
+  ],
+  ["more queues than there are", ConfigError, "queues", {
+    offers: CONTROLLED,
+    pairs: 2,
+  }, { queues: 3 }],
+  ["several queues without the feature", ConfigError, "queues", {
+    offers: [...PLAIN, "control-queue"],
+    pairs: 2,
+  }, { queues: 2 }],
+  ["too few interrupt vectors", NotSupportedError, "vectors", {
+    offers: CONTROLLED,
+    pairs: 2,
+    vectors: 2,
+  }, { queues: 2, irqTimeoutMs: 100 }],
+  ["an explicit ring that is too deep", ConfigError, "rxDepth", {
+    offers: PLAIN,
+  }, { rxDepth: 512 }],
+  ["an explicit split ring of no power of two", ConfigError, "txDepth", {
+    offers: PLAIN,
+  }, { txDepth: 200 }],
+  ["taking VLAN tags out", ConfigError, "vlanStrip", { offers: PLAIN }, {
+    vlanStrip: true,
+  }],
+  ["frames above the MTU", ConfigError, "maxFrameSize", {
+    offers: [...PLAIN, "mtu"],
+  }, { maxFrameSize: 1519 }],
+  ["frames above one buffer", ConfigError, "entrySize", {
+    offers: ["mac"],
+  }, { maxFrameSize: 2049 }],
+  ["a multicast address", DeviceFaultError, "mac", { offers: PLAIN }, {}, (
+    virtio,
+  ) => virtio.config.setUint8(0, 1)],
+  [
+    "no queue pair at all",
+    DeviceFaultError,
+    "max_virtqueue_pairs",
+    {
+      offers: CONTROLLED,
+    },
+    {},
+    (virtio) => virtio.config.setUint16(8, 0, true),
+  ],
+  [
+    "an MTU that is none",
+    DeviceFaultError,
+    "mtu",
+    {
+      offers: [...PLAIN, "mtu"],
+    },
+    {},
+    (virtio) => virtio.config.setUint16(10, 67, true),
+  ],
+  [
+    "a short indirection table",
+    DeviceFaultError,
+    "indirection_table",
+    {
+      offers: [...CONTROLLED, "rss"],
+    },
+    {},
+    (virtio) => virtio.config.setUint16(18, 64, true),
+  ],
+  [
+    "a short key",
+    DeviceFaultError,
+    "rss_max_key_size",
+    {
+      offers: [...CONTROLLED, "rss"],
+    },
+    {},
+    (virtio) => virtio.config.setUint8(17, 39),
+  ],
+  ["one virtqueue", DeviceFaultError, "1 virtqueues", { offers: PLAIN }, {}, (
+    virtio,
+  ) => virtio.virtqueueCount = 1],
+  [
+    "virtqueues of no size",
+    DeviceFaultError,
+    "no virtqueue 0",
+    {
+      offers: PLAIN,
+    },
+    {},
+    (virtio) => virtio.largest = 0,
+  ],
+  [
+    "a control queue without room",
+    DeviceFaultError,
+    "no command fits",
+    {
+      offers: [...CONTROLLED, "packed"],
+    },
+    {},
+    (virtio) => {
+      virtio.largestSize = (queue: number) => queue < 2 ? 256 : 1;
+    },
+  ],
+  [
+    "a configuration that never holds still",
+    DeviceFaultError,
+    "changes faster",
+    { offers: PLAIN },
+    {},
+    (virtio) => virtio.onRead = () => void virtio.configGeneration++,
+  ],
+  [
+    "a command that is refused",
+    DeviceFaultError,
+    "refused",
+    {
+      offers: CONTROLLED,
+    },
+    {},
+    (virtio) => virtio.answer = () => ({ ack: 1 }),
+  ],
+];
+
+for (const [what, error, text, options, config, change] of REFUSED) {
+  Deno.test(`${what} is refused, and everything given back`, async () => {
+    const caught = await rejects(options, config, change);
+    assert(caught instanceof error, String(caught));
+    assert(caught.message.includes(text), caught.message);
+  });
+}
+
+for (const step of ["reset", "start"]) {
+  Deno.test(`a device that fails to ${step} is given back`, async () => {
+    const error = await rejects(
+      { offers: PLAIN },
+      {},
+      (virtio) => virtio.failing.add(step),
+    );
+    assert(error.message.includes(step), error.message);
+  });
+}
+
+Deno.test("depths that nobody chose become what the device can do", async () => {
+  await withVirtio({ offers: PLAIN, size: 250 }, {}, ({ device, virtio }) => {
+    assertEquals([device.rxQueueDepth, device.txQueueDepth], [128, 128]);
+    assertEquals(virtio.setupOf(0)?.size, 128);
+    assertEquals(device.config.rxDepth, 128);
+  });
+  const packed = { offers: [...PLAIN, "packed"] as const, size: 250 };
+  await withVirtio(packed, { txDepth: 104 }, (rig) => {
+    const { device, virtio } = rig;
+    assertEquals([device.rxQueueDepth, device.txQueueDepth], [250, 104]);
+    assertEquals(virtio.setupOf(1)?.size, 104);
+    for (let round = 0; round < 300; round++) {
+      assertEquals(roundTrip(rig, 0, [round & 255, 7]), [round & 255, 7]);
+    }
+  });
+});
+
+Deno.test("the MTU bounds the frames", async () => {
+  await withVirtio({ offers: [...PLAIN, "mtu"] }, {}, ({ device }) => {
+    assertEquals([device.maxFrameSize, device.features.maxFrameSize], [
+      1518,
+      1518,
+    ]);
+  });
+  const bus = new FakeVirtioBus({ offers: [...PLAIN, "mtu"] });
+  bus.virtio.config.setUint16(10, 1000, true);
+  const device = await openDriver(bus, configOf({}));
+  assertEquals(device.maxFrameSize, 1018);
+  await device.close();
+  assertClean(bus);
+});
+
+Deno.test("without an address in its configuration a device has another", async () => {
+  const backend = { offers: ["mergeable"] as const, hasConfig: false };
+  await withVirtio(backend, {}, ({ device }) => {
+    assertEquals(device.macAddress, "02:00:00:00:00:09");
+    assertEquals(device.link(), { up: true, speed: 10_000 });
+  });
+  const addresses = new Set<string>();
+  for (let i = 0; i < 2; i++) {
+    await withVirtio({ offers: ["status"] }, {}, ({ device }) => {
+      // Locally administered, unicast.
+      assertEquals(parseInt(device.macAddress.slice(0, 2), 16) & 3, 2);
+      addresses.add(device.macAddress);
+    });
+  }
+  assertEquals(addresses.size, 2);
+});
+
+Deno.test("a backend without control queue has all its pairs", async () => {
+  const options = { offers: PLAIN.slice(2), hasConfig: false, pairs: 3 };
+  await withVirtio(options, { queues: 3 }, (rig) => {
+    assertEquals(rig.device.features.maxQueues, 3);
+    for (const queue of [0, 1, 2]) {
+      assertEquals(roundTrip(rig, queue, [queue]), [queue]);
+    }
+  });
+});
+
+Deno.test("polling does with one vector, and that is the link's", async () => {
+  const options = { offers: CONTROLLED, pairs: 2, vectors: 1 };
+  await withVirtio(options, { queues: 2 }, ({ bus, virtio }) => {
+    assertEquals([bus.routed.length, virtio.configVector], [1, 0]);
+    assertEquals(virtio.setupOf(0)?.vector, undefined);
+  });
+});
+
+Deno.test("a configuration that changes while it is read is read again", async () => {
+  const bus = new FakeVirtioBus({ offers: PLAIN });
+  let reads = 0;
+  bus.virtio.onRead = () => {
+    if (++reads !== 3) return;
+    bus.virtio.config.setUint8(5, 8);
+    bus.virtio.configGeneration++;
+  };
+  const device = await openDriver(bus, configOf({}));
+  assertEquals(device.macAddress, "02:00:00:00:00:08");
+  await device.close();
+});
+
+Deno.test("link and speed are what the configuration says", async () => {
+  const offers = [...PLAIN, "speed"] as const;
+  await withVirtio({ offers }, {}, ({ device, virtio }) => {
+    assertEquals(device.link(), { up: true, speed: 25_000 });
+    virtio.config.setUint32(12, 0xffffffff, true);
+    assertEquals(device.linkSpeed, 10_000);
+    virtio.changeStatus(0);
+    assertEquals(device.link(), { up: false, speed: 0 });
+  });
+});
+
+Deno.test("linkChanges() tells of the link and of announcements", async () => {
+  const offers = [...CONTROLLED, "announce"] as const;
+  await withVirtio({ offers }, {}, async ({ device, bus, virtio }) => {
+    const seen: LinkState[] = [];
+    const watching = (async () => {
+      for await (const state of device.linkChanges()) seen.push(state);
+    })();
+    virtio.changeStatus(0);
+    bus.raiseConfig();
+    await until("the link is down", () => seen.length === 1);
+    virtio.answer = ([group]) => {
+      if (group === 3) virtio.changeStatus(1);
+      return {};
+    };
+    virtio.changeStatus(3);
+    await until("announced", () => seen.at(-1)?.announcements === 1);
+    assertEquals(seen.at(-1)?.up, true);
+    const [group, command, data] = virtio.commands.at(-1)!;
+    assertEquals([group, command, data.length], [3, 0, 0]);
+    await device.close();
+    await watching;
+  });
+});
