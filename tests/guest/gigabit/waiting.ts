@@ -65,10 +65,13 @@ export function waitingScenarios(on: OnCard): void {
 
 const receiveOnce = (card: Card) => card.ask<ReceiveReport>("receiveOnce");
 
-/** It took the time, and next to no processor's. */
+/**
+ * It took the time, and left the processors alone: one that polls uses all of its own, of two. Where the guest gets
+ * little of its host, what it does seems to take long.
+ */
 function assertSlept({ elapsed, cpu, idle }: ReceiveReport): void {
   assert(elapsed >= WAIT_MS, `${elapsed} ms`);
-  assert(cpu < WAIT_MS / 4, `${cpu} ms of processor time in ${elapsed} ms`);
+  assert(cpu < elapsed / 2, `${cpu} ms of processor time in ${elapsed} ms`);
   assert(idle > 0.5, `the guest was idle for ${idle} of the time`);
 }
 
@@ -112,8 +115,15 @@ export async function sleeps(card: Card, nic: Nic): Promise<void> {
   await nic.port.send(numbered(1, nic.mac));
   const woken = await waiting;
   assertEquals(woken.packets, 1);
-  assert(woken.irqs > 0);
   assertSlept(woken);
+  // A sleep is made of slices: one may end just when a frame has come, before its interrupt.
+  let { irqs } = woken;
+  for (let attempt = 0; irqs === 0; attempt++) {
+    assert(attempt < 5, "no interrupt");
+    const again = receiveOnce(card);
+    await nic.port.send(numbered(attempt, nic.mac));
+    ({ irqs } = await again);
+  }
 }
 
 async function switches(card: Card, nic: Nic): Promise<void> {
