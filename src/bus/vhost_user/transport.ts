@@ -63,6 +63,8 @@ export class VhostUserTransport implements VirtioTransport {
   #joining: Promise<void> | undefined;
   #features = 0n;
   #generation = 0;
+  /** Whether a virtqueue was stopped while others ran. */
+  #disturbed = false;
   #faulted = false;
   #lossTold = false;
   #closed = false;
@@ -197,13 +199,16 @@ export class VhostUserTransport implements VirtioTransport {
     const { SET_VRING_KICK } = Request;
     await connection.tell(vringFdMessage(SET_VRING_KICK, virtqueue, kick));
     await this.#tellEnabled(connection, virtqueue, true);
+    if (this.#disturbed) await this.#wakeOthers(connection, virtqueue);
   }
 
   async stop(virtqueue: number): Promise<void> {
     const connection = this.#connection;
     if (connection === undefined) return;
     await this.#stopRing(connection, virtqueue);
-    if (this.#rings.size === 0) this.#leaveMemory();
+    if (this.#rings.size === 0) return this.#leaveMemory();
+    this.#disturbed = true;
+    await this.#wakeOthers(connection, virtqueue);
   }
 
   async start(): Promise<void> {
@@ -324,6 +329,7 @@ export class VhostUserTransport implements VirtioTransport {
   #forget(): void {
     this.#leaveMemory();
     this.#rings.clear();
+    this.#disturbed = false;
     this.#memory = undefined;
     this.#backend = undefined;
     this.#lossTold = false;
@@ -348,7 +354,21 @@ export class VhostUserTransport implements VirtioTransport {
     for (const virtqueue of [...this.#rings.keys()]) {
       await this.#stopRing(connection, virtqueue);
     }
+    this.#disturbed = false;
     this.#leaveMemory();
+  }
+
+  /**
+   * DPDK stops all virtqueues with one, starts them when the first pair is complete, and then only polls those that it
+   * has news of. To say again what is known already does no harm.
+   */
+  async #wakeOthers(connection: Connection, virtqueue: number): Promise<void> {
+    if (connection.broken !== undefined) return;
+    for (const [other, { vector, started }] of [...this.#rings]) {
+      if (other === virtqueue || !started) continue;
+      const fd = this.#callFd(vector);
+      await connection.tell(vringFdMessage(Request.SET_VRING_CALL, other, fd));
+    }
   }
 
   /** "Starting and stopping rings": one is stopped by asking where it got to. */
