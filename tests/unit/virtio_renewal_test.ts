@@ -1,0 +1,287 @@
+/** A virtio device that is reset under its users: what comes back, what is lost, and who has to be asked. */
+import { assert, assertEquals } from "@std/assert";
+import { Batch } from "../../src/batch.ts";
+import type { VirtioQueueBus } from "../../src/bus/bus.ts";
+import type { QueuePair } from "../../src/device_api.ts";
+import { attachPair } from "../../src/drivers/registry.ts";
+import { featureBits } from "../../src/drivers/virtio/features.ts";
+import { Packet } from "../../src/packet.ts";
+import { until } from "../support/until.ts";
+import {
+  CONTROLLED,
+  PLAIN,
+  type Rig,
+  roundTrip,
+  withVirtio,
+} from "../support/virtio_device_rig.ts";
+
+const ALONE = [...CONTROLLED, "ring-reset"] as const;
+
+/** Leaves frames with the device, which never says that it sent them. */
+function leaveBehind(
+  { device, virtio }: Rig,
+  queue: number,
+  count: number,
+  { rx, tx }: QueuePair = device.queue(queue),
+): void {
+  const batch = new Batch(64);
+  const packet = new Packet();
+  // What was sent before is not to be counted.
+  tx.reclaim();
+  for (let i = 0; i < count; i++) {
+    batch.push(packet.at(rx.pool.allocate()).handle);
+    packet.write(new Uint8Array(60));
+  }
+  assertEquals(tx.send(batch), count);
+  assertEquals(virtio.swallow(queue), count);
+}
+
+/** A queue pair as another isolate has it, though in this one. */
+function asWorker({ device, virtio }: Rig, queue: number): QueuePair {
+  const bus: VirtioQueueBus = {
+    notify: (virtqueue) => virtio.live && virtio.notify(virtqueue),
+    unmaskInterrupt: () => false,
+  };
+  return attachPair(device.describeQueue(queue), bus);
+}
+
+function receiveNothing({ rx }: QueuePair): void {
+  assertEquals(rx.receive(new Batch(8)), 0);
+}
+
+/** How often the device was reset. */
+function resets({ virtio }: Rig): number {
+  return virtio.calls.filter((call) => call === "reset").length;
+}
+
+function isUp({ device }: Rig): boolean {
+  return device.link().up;
+}
+
+Deno.test("a device that needs a reset gets one, and all that it was told", async () => {
+  const options = { offers: [...CONTROLLED, "rss"] as const, pairs: 2 };
+  await withVirtio(options, { queues: 2 }, async (rig) => {
+    const { device, virtio } = rig;
+    device.setPromiscuous(true);
+    device.setMacAddress("02:00:00:00:00:55");
+    device.addMacFilter("02:00:00:00:00:0a");
+    device.setRssTable([1]);
+    leaveBehind(rig, 1, 3);
+    const before = virtio.commands.splice(0);
+    virtio.needsReset = true;
+    assertEquals(device.link(), { up: false, speed: 0 });
+    await until("it is back", () => isUp(rig));
+    assertEquals(resets(rig), 2);
+    const kinds = virtio.commands.map(([group, command]) => [group, command]);
+    assertEquals(kinds, [[4, 1], [0, 0], [0, 1], [1, 1], [1, 0]]);
+    assertEquals(virtio.commands[0], before.at(-1));
+    assertEquals([...virtio.commands[1][2]], [1]);
+    const [one, two] = [0, 1].map((queue) => device.queue(queue).rx);
+    assertEquals([one, two].map(({ counters }) => counters.get("abandoned")), [
+      0,
+      3,
+    ]);
+    for (const queue of [0, 1]) {
+      assertEquals(roundTrip(rig, queue, [queue, 9]), [queue, 9]);
+    }
+    // Nothing but what fills the receive ring and is being sent is away from home.
+    assertEquals(one.pool.inUse, two.pool.inUse);
+  });
+});
+
+for (const packed of [[], ["packed"]] as const) {
+  const kind = packed[0] ?? "split";
+  Deno.test(`a worker starts its rings afresh itself (${kind})`, async () => {
+    await withVirtio({ offers: [...ALONE, ...packed] }, {}, async (rig) => {
+      const { device, virtio } = rig;
+      const worker = asWorker(rig, 0);
+      receiveNothing(worker);
+      assertEquals(roundTrip(rig, 0, [1, 2, 3], worker), [1, 2, 3]);
+      leaveBehind(rig, 0, 5, worker);
+      virtio.needsReset = true;
+      await until("it was reset", () => resets(rig) === 2);
+      assertEquals(worker.rx.counters.get("abandoned"), 0);
+      receiveNothing(worker);
+      assertEquals(worker.rx.counters.get("abandoned"), 5);
+      await until("it is back", () => isUp(rig));
+      receiveNothing(worker);
+      for (let round = 0; round < 200; round++) {
+        assertEquals(roundTrip(rig, 0, [4, 5], worker), [4, 5]);
+      }
+      assertEquals(device.readStats().txPackets, 408);
+    });
+  });
+}
+
+for (const offers of [ALONE, CONTROLLED]) {
+  const how = offers === ALONE ? "alone" : "with all others";
+  Deno.test(`a worker that follows late is started late, ${how}`, async () => {
+    await withVirtio({ offers, pairs: 2 }, { queues: 2 }, async (rig) => {
+      const { virtio } = rig;
+      const worker = asWorker(rig, 1);
+      receiveNothing(worker);
+      virtio.needsReset = true;
+      await until("it goes on without it", () => isUp(rig));
+      assertEquals(virtio.enabled.includes(2), false);
+      assertEquals(roundTrip(rig, 0, [7]), [7]);
+      const before = resets(rig);
+      receiveNothing(worker);
+      await until("the worker's queue is started", () => {
+        receiveNothing(worker);
+        return virtio.enabled.includes(2) && isUp(rig);
+      });
+      assertEquals(resets(rig) - before, offers === ALONE ? 0 : 1);
+      receiveNothing(worker);
+      assertEquals(roundTrip(rig, 1, [8], worker), [8]);
+      assertEquals(roundTrip(rig, 0, [9]), [9]);
+    });
+  });
+}
+
+Deno.test("one queue is halted and restarted while the other runs", async () => {
+  const options = { offers: ALONE, pairs: 2 };
+  await withVirtio(options, { queues: 2 }, async (rig) => {
+    const { device, virtio } = rig;
+    leaveBehind(rig, 1, 4);
+    virtio.calls.length = 0;
+    await device.haltQueue(1);
+    await device.haltQueue(1);
+    assertEquals(virtio.calls, ["stop 2", "stop 3"]);
+    assertEquals(roundTrip(rig, 0, [1]), [1]);
+    await device.restartQueue(1);
+    assertEquals(virtio.calls.slice(2), [
+      ...["set up 2", "enable 2", "set up 3", "enable 3"],
+    ]);
+    for (const queue of [0, 1]) {
+      assertEquals(roundTrip(rig, queue, [2, queue]), [2, queue]);
+    }
+    assertEquals(resets(rig), 0);
+    assertEquals(device.queue(0).rx.counters.get("abandoned"), 0);
+  });
+});
+
+Deno.test("where a queue cannot be stopped alone, all are reset and the others come back", async () => {
+  const options = { offers: CONTROLLED, pairs: 2 };
+  await withVirtio(options, { queues: 2 }, async (rig) => {
+    const { device, virtio } = rig;
+    leaveBehind(rig, 0, 2);
+    leaveBehind(rig, 1, 4);
+    await device.haltQueue(1);
+    assertEquals(resets(rig), 2);
+    assertEquals(virtio.enabled, [0, 1, 4]);
+    assertEquals(roundTrip(rig, 0, [1]), [1]);
+    leaveBehind(rig, 0, 1);
+    await device.restartQueue(1);
+    assertEquals(resets(rig), 3);
+    for (const queue of [0, 1]) {
+      assertEquals(roundTrip(rig, queue, [2, queue]), [2, queue]);
+    }
+    // Those of the restarted queue were taken back with its pool.
+    const abandoned = [0, 1].map((queue) =>
+      device.queue(queue).rx.counters.get("abandoned")
+    );
+    assertEquals(abandoned, [3, 0]);
+  });
+});
+
+Deno.test("a queue that does not stop costs a reset", async () => {
+  const options = { offers: ALONE, pairs: 2 };
+  await withVirtio(options, { queues: 2 }, async (rig) => {
+    const { device, virtio } = rig;
+    virtio.failing.add("stop");
+    await device.haltQueue(1);
+    assertEquals(resets(rig), 2);
+    assertEquals(virtio.enabled, [0, 1, 4]);
+    virtio.failing.clear();
+    await device.restartQueue(1);
+    for (const queue of [0, 1]) assertEquals(roundTrip(rig, queue, [3]), [3]);
+  });
+});
+
+Deno.test("a queue that is restarted while the device is away comes back with it", async () => {
+  const options = { offers: ALONE, pairs: 2 };
+  await withVirtio(options, { queues: 2 }, async (rig) => {
+    const { device, virtio } = rig;
+    virtio.failing.add("reset");
+    virtio.needsReset = true;
+    await until("it is looked for", () => resets(rig) > 1);
+    await device.restartQueue(1);
+    device.setPromiscuous(true);
+    device.setMacAddress("02:00:00:00:00:55");
+    await until("it is looked for again", () => resets(rig) > 2);
+    virtio.commands.length = 0;
+    virtio.failing.clear();
+    await until("it is back", () => isUp(rig));
+    assertEquals(virtio.enabled, [0, 1, 2, 3, 4]);
+    const last = virtio.commands.at(-1)!;
+    assertEquals([last[0], last[1], last[2][5]], [1, 1, 0x55]);
+    for (const queue of [0, 1]) assertEquals(roundTrip(rig, queue, [3]), [3]);
+  });
+});
+
+Deno.test("a device that does not come up after a reset is tried again", async () => {
+  await withVirtio(
+    { offers: CONTROLLED, pairs: 2 },
+    { queues: 2 },
+    async (rig) => {
+      const { device, virtio } = rig;
+      virtio.failing.add("start");
+      const halted = await device.haltQueue(1).then(() => "halted", String);
+      assert(halted.includes("fails to start"), halted);
+      virtio.failing.clear();
+      await until("it is back", () => isUp(rig));
+      assertEquals(virtio.enabled, [0, 1, 4]);
+      assertEquals(roundTrip(rig, 0, [3]), [3]);
+    },
+  );
+});
+
+Deno.test("a device that comes back with less stays away", async () => {
+  await withVirtio({ offers: [...PLAIN, "packed"] }, {}, async (rig) => {
+    const { virtio } = rig;
+    const all = virtio.offered;
+    virtio.offered &= ~featureBits(["packed"]);
+    virtio.needsReset = true;
+    await until("it was tried twice", () => resets(rig) > 2);
+    assertEquals(isUp(rig), false);
+    virtio.offered = all;
+    await until("it is back", () => isUp(rig));
+    assertEquals(roundTrip(rig, 0, [3]), [3]);
+  });
+});
+
+Deno.test("a device can be closed while it is away", async () => {
+  await withVirtio({ offers: PLAIN }, {}, async (rig) => {
+    rig.virtio.failing.add("reset");
+    rig.virtio.needsReset = true;
+    await until("it is looked for", () => resets(rig) > 1);
+    leaveUnsent(rig);
+  });
+});
+
+/** Packets in a ring that no device looks at. */
+function leaveUnsent({ device }: Rig): void {
+  const { rx, tx } = device.queue(0);
+  const batch = new Batch(4);
+  const packet = new Packet().at(rx.pool.allocate());
+  packet.write(new Uint8Array(60));
+  batch.push(packet.handle);
+  assertEquals(tx.send(batch), 1);
+}
+
+Deno.test("statistics are the sums of the queues' counters, since the last time", async () => {
+  const options = { offers: CONTROLLED, pairs: 2 };
+  await withVirtio(options, { queues: 2 }, (rig) => {
+    const { device } = rig;
+    roundTrip(rig, 0, [1, 2, 3]);
+    roundTrip(rig, 1, [1]);
+    const stats = device.readStats();
+    assertEquals([stats.rxPackets, stats.txPackets], [4, 4]);
+    assertEquals([stats.rxBytes, stats.txBytes], [240, 240]);
+    roundTrip(rig, 1, [1]);
+    assertEquals(device.readStats(stats).rxPackets, 5);
+    roundTrip(rig, 0, [1]);
+    device.resetStats();
+    assertEquals(device.readStats().txPackets, 0);
+  });
+});
