@@ -9,11 +9,9 @@
  *
  * @module
  */
-import type { Batch } from "../../batch.ts";
 import { loadBarrier, storeBarrier } from "../../dma/barrier.ts";
 import { type Handle, INDEX_BITS, INDEX_MASK, Mempool } from "../../mempool.ts";
 import { ETHERNET_HEADER_LENGTH } from "../../net/ethernet.ts";
-import { Slot } from "../../stats.ts";
 import { Word } from "../queue_control.ts";
 import { packedWantsNotification } from "./events.ts";
 import {
@@ -26,157 +24,145 @@ import {
 } from "./layout.ts";
 import { LAST_LINK, PART, SPECIAL } from "./slots.ts";
 import { State } from "./state.ts";
-import { NO_ROOM, VirtioTxQueue } from "./tx.ts";
+import { VirtioTxQueue } from "./tx.ts";
 
 const NEXT_BIT = DescriptorFlag.NEXT << Packed.FLAGS_SHIFT;
 const INDIRECT_BIT = DescriptorFlag.INDIRECT << Packed.FLAGS_SHIFT;
 
 /** The transmit half of a queue pair on a packed ring. */
 export class PackedTxQueue extends VirtioTxQueue {
-  /** What the first descriptor of the packet of the last {@linkcode #postSlowly} has in its last word. */
-  #headWord = 0;
+  /** Where the flags are that show all that was posted; negative when that is nothing. */
+  #heldPlace = -1;
+  /** What comes there. */
+  #heldWord = 0;
 
-  protected override post(batch: Batch): number {
+  protected override postRun(
+    handles: Uint32Array,
+    from: number,
+    to: number,
+  ): number {
     const { words, txSlots: slots, txIds: ids } = this.control;
-    const { depth, headerBytes, firstHeader, longHeader } = this;
+    const { headerBytes, longHeader, depth } = this;
     const { descriptors } = this.views;
-    const { handles, length } = batch;
-    const before = depth - words[State.TxBusy];
-    let next = words[Word.TxNext];
-    let bits = availableBits(words[State.TxShown]);
-    let room = before;
-    let firstPosted = 0;
+    const pool = Mempool.of(handles[from]);
+    const { lengths, nextSegments, offloads, stride, words: pages } = pool;
+    const iovaLow = (pool.iovaLow - headerBytes) | 0;
+    const iovaHigh = pool.iovaHigh | 0;
+    const idBits = pool.id << INDEX_BITS;
+    const mostAbove = Math.min(pool.entrySize, this.maxFrame) -
+      ETHERNET_HEADER_LENGTH;
+    const { firstHeader } = this;
+    const end = Math.min(to, from + depth - words[State.TxBusy]);
+    const held = this.#heldPlace < 0 ? from : -1;
+    const first = words[Word.TxNext];
+    let next = first;
+    let bits = availableBits(words[State.TxPosted]);
     let firstWord = 0;
-    let poolId = -1;
-    let lengths: Uint32Array = handles;
-    let nextSegments: Uint32Array = handles;
-    let offloads: Uint32Array = handles;
-    let pages: Uint32Array = handles;
-    let iovaLow = 0;
-    let iovaHigh = 0;
-    let stride = 0;
-    let mostAbove = 0;
     let bytes = 0;
-    let sent = 0;
-    let slowly = 0;
-
-    for (; sent < length; sent++) {
-      const handle = handles[sent];
-      const index = handle & INDEX_MASK;
-      if (handle >>> INDEX_BITS !== poolId) {
-        const pool = Mempool.of(handle);
-        ({ id: poolId, lengths, nextSegments, offloads, stride } = pool);
-        pages = pool.words;
-        iovaLow = (pool.iovaLow - headerBytes) | 0;
-        iovaHigh = pool.iovaHigh | 0;
-        mostAbove = Math.min(pool.entrySize, this.maxFrame) -
-          ETHERNET_HEADER_LENGTH;
-      }
+    let at = from;
+    for (; at < end; at++) {
+      const handle = handles[at];
+      const index = handle ^ idBits;
+      if (index > INDEX_MASK) break;
       const size = lengths[index];
-      const word = next << 2;
-      let last: number;
-      let used = 1;
       if (
         (nextSegments[index] | offloads[index]) !== 0 ||
         (size - ETHERNET_HEADER_LENGTH) >>> 0 > mostAbove
-      ) {
-        used = this.#postSlowly(handle, next, bits, room);
-        if (used === NO_ROOM) break;
-        slowly++;
-        if (used === 0) continue;
-        last = this.#headWord;
-      } else {
-        if (room === 0) break;
-        const offset = Math.imul(index, stride);
-        const at = (offset >>> 2) + firstHeader;
-        pages[at] = 0;
-        pages[at + 1] = 0;
-        pages[at + 2] = 0;
-        if (longHeader) {
-          pages[at + 3] = 0;
-          pages[at + 4] = 0;
-        }
-        const id = ids[next];
-        descriptors[word] = (iovaLow + offset) | 0;
-        descriptors[word + 1] = iovaHigh;
-        descriptors[word + 2] = size + headerBytes;
-        slots[id] = handle;
-        last = id | bits;
-        bytes += size;
+      ) break;
+      const offset = Math.imul(index, stride);
+      const head = (offset >>> 2) + firstHeader;
+      pages[head] = 0;
+      pages[head + 1] = 0;
+      pages[head + 2] = 0;
+      if (longHeader) {
+        pages[head + 3] = 0;
+        pages[head + 4] = 0;
       }
-      if (room === before) {
-        firstPosted = word + 3;
-        firstWord = last;
-      } else {
-        descriptors[word + 3] = last;
-      }
-      room -= used;
-      next += used;
-      if (next >= depth) {
-        next -= depth;
+      const id = ids[next];
+      const word = next << 2;
+      descriptors[word] = iovaLow + offset;
+      descriptors[word + 1] = iovaHigh;
+      descriptors[word + 2] = size + headerBytes;
+      if (at === held) firstWord = id | bits;
+      else descriptors[word + 3] = id | bits;
+      slots[id] = handle;
+      if (++next === depth) {
+        next = 0;
         bits ^= WRAP_BITS;
       }
+      bytes += size;
     }
-
-    const wrap = (bits & Packed.AVAIL_BIT) === 0 ? 0 : 1;
+    if (at === from) return 0;
+    if (held >= 0) this.#hold(first, firstWord);
     words[Word.TxNext] = next;
-    words[State.TxShown] = wrap;
-    words[State.TxBusy] = depth - room;
-    if (room !== before) {
-      storeBarrier();
-      // Shows all of them. Atomic, so that the device's wish is read after it.
-      Atomics.store(descriptors, firstPosted, firstWord);
-      const wanted = packedWantsNotification(
-        this.views.device,
-        next,
-        wrap,
-        before - room,
-        depth,
-      );
-      if (wanted) this.bus.notify(this.virtqueue);
-    }
-    const { values } = this.counters;
-    values[Slot.txPackets] += sent - slowly;
-    values[Slot.txBytes] += bytes;
-    return sent;
+    words[State.TxPosted] = (bits & Packed.AVAIL_BIT) === 0 ? 0 : 1;
+    words[State.TxBusy] += at - from;
+    this.#posted += at - from;
+    this.count(at - from, bytes);
+    return at - from;
   }
 
-  /**
-   * Returns the descriptors that the packet took: 0 when it was dropped. All is written but the last word of the first
-   * one, which is in `#headWord`.
-   */
-  #postSlowly(
+  /** Descriptors that were posted and not shown. */
+  #posted = 0;
+
+  #hold(place: number, word: number): void {
+    this.#heldPlace = place * DESCRIPTOR_WORDS + 3;
+    this.#heldWord = word;
+  }
+
+  protected override show(): void {
+    if (this.#heldPlace < 0) return;
+    const { words } = this.control;
+    storeBarrier();
+    // Atomic, so that the device's wish is read after it.
+    Atomics.store(this.views.descriptors, this.#heldPlace, this.#heldWord);
+    const wanted = packedWantsNotification(
+      this.views.device,
+      words[Word.TxNext],
+      words[State.TxPosted],
+      this.#posted,
+      this.depth,
+    );
+    this.#heldPlace = -1;
+    this.#posted = 0;
+    if (wanted) this.bus.notify(this.virtqueue);
+  }
+
+  protected override postOne(
     handle: Handle,
-    next: number,
-    bits: number,
-    room: number,
-  ): number {
-    const { txIds, txSlots, txLinks } = this.control;
-    const segments = this.prepare(handle, room);
-    if (segments <= 0) return segments;
-    const { descriptors } = this.views;
-    const { values } = this.counters;
+    segments: number,
+    used: number,
+  ): void {
+    const { words, txIds, txSlots, txLinks } = this.control;
+    const { depth, views: { descriptors } } = this;
+    const next = words[Word.TxNext];
+    const bits = availableBits(words[State.TxPosted]);
     const id = txIds[next];
     const word = next * DESCRIPTOR_WORDS;
-    const used = this.needs(segments);
+    let last = id | bits;
     if (segments === 1) {
       this.writeSegment(descriptors, word, handle, this.headerBytes);
       txSlots[id] = handle;
-      this.#headWord = id | bits;
     } else if (used === 1) {
       this.writeTable(id, handle, segments, tableWord);
       this.writeTableAddress(word, id, segments);
       txSlots[id] = handle | SPECIAL;
       txLinks[id] = LAST_LINK;
-      this.#headWord = id | bits | INDIRECT_BIT;
+      last |= INDIRECT_BIT;
     } else {
       this.#postChain(handle, next, bits, segments);
+      last |= NEXT_BIT;
     }
-    values[Slot.txPackets]++;
-    values[Slot.txBytes] += this.preparedBytes;
-    return used;
+    // The first of all comes last, and the first of a chain after its others.
+    if (this.#heldPlace < 0) this.#hold(next, last);
+    else descriptors[word + 3] = last;
+    const wraps = next + used >= depth;
+    words[Word.TxNext] = wraps ? next + used - depth : next + used;
+    if (wraps) words[State.TxPosted] ^= 1;
+    this.#posted += used;
   }
 
+  /** Writes all of a chain but the last word of its first descriptor. */
   #postChain(
     handle: Handle,
     next: number,
@@ -193,15 +179,9 @@ export class PackedTxQueue extends VirtioTxQueue {
       const part = txIds[place];
       const word = place * DESCRIPTOR_WORDS;
       const last = n + 1 === segments;
-      const flags = head | round | (last ? 0 : NEXT_BIT);
-      this.writeSegment(
-        descriptors,
-        word,
-        segment,
-        n === 0 ? this.headerBytes : 0,
-      );
-      if (n === 0) this.#headWord = flags;
-      else descriptors[word + 3] = flags;
+      const header = n === 0 ? this.headerBytes : 0;
+      this.writeSegment(descriptors, word, segment, header);
+      if (n > 0) descriptors[word + 3] = head | round | (last ? 0 : NEXT_BIT);
       if (++place === depth) {
         place = 0;
         round ^= WRAP_BITS;
@@ -213,67 +193,91 @@ export class PackedTxQueue extends VirtioTxQueue {
   }
 
   protected override takeFinished(): number {
-    const { words, txSlots: slots } = this.control;
-    const { depth, finished, inOrder, views: { descriptors } } = this;
-    let at = words[Word.TxClean];
+    const { words, txIds } = this.control;
+    let freed = 0;
+    let known = 0;
+    for (;;) {
+      if (known === 0) {
+        known = this.inOrder ? this.#countFinished() : this.#countInTurn();
+        if (known === 0 && this.inOrder) return freed;
+      }
+      const before = words[Word.TxClean];
+      let parts = known > 0 ? this.releasePlain(known) : 0;
+      if (parts === 0) {
+        const id = known > 0 ? txIds[before] : this.#nextFinished();
+        parts = id < 0 ? 0 : this.releaseOne(id);
+        if (parts === 0) return freed;
+      }
+      if (before + parts >= this.depth) words[State.TxUsed] ^= 1;
+      known = this.inOrder ? known - parts : 0;
+      freed += parts;
+    }
+  }
+
+  /** The packet that the next used descriptor names; negative where there is none. */
+  #nextFinished(): number {
+    const { words } = this.control;
+    if (words[State.TxBusy] === 0) return -1;
+    const word = words[Word.TxClean] * DESCRIPTOR_WORDS + 3;
+    const last = this.views.descriptors[word];
+    if (((last ^ usedBits(words[State.TxUsed])) & WRAP_BITS) !== 0) return -1;
+    loadBarrier();
+    return last & Packed.ID;
+  }
+
+  /** How many used descriptors, from the next on, name the ids whose turn it is. */
+  #countInTurn(): number {
+    const { words, txIds: ids } = this.control;
+    const { descriptors } = this.views;
+    const { depth } = this;
+    const most = words[State.TxBusy];
     let bits = usedBits(words[State.TxUsed]);
-    let left = words[State.TxBusy];
-    let count = 0;
-    while (left > 0) {
+    let at = words[Word.TxClean];
+    let n = 0;
+    for (; n < most; n++) {
       const last = descriptors[(at << 2) + 3];
       if (((last ^ bits) & WRAP_BITS) !== 0) break;
-      loadBarrier();
+      if ((last & Packed.ID) !== ids[at]) break;
+      if (++at === depth) {
+        at = 0;
+        bits ^= WRAP_BITS;
+      }
+    }
+    return n;
+  }
+
+  /**
+   * In order: descriptors of all packets that used descriptors stand for, each for all up to the one that it names
+   * (2.8.8).
+   */
+  #countFinished(): number {
+    const { words, txSlots: slots } = this.control;
+    const { depth, views: { descriptors } } = this;
+    const most = words[State.TxBusy];
+    let bits = usedBits(words[State.TxUsed]);
+    let at = words[Word.TxClean];
+    let count = 0;
+    while (count < most) {
+      const last = descriptors[(at << 2) + 3];
+      if (((last ^ bits) & WRAP_BITS) !== 0) break;
       const id = last & Packed.ID;
       let parts = 1;
-      // Above the slots of plain packets are those that have a mark.
-      if (id !== at || slots[id] >>> 30 !== 0 || slots[id] === 0) {
-        if (inOrder) {
-          parts = this.#countRun(at, id, left);
-          count += this.#runPackets - 1;
-        } else {
-          parts = id < depth ? this.descriptorsOf(id) : 0;
-        }
-        if (parts === 0 || parts > left) {
+      if (id !== at || (slots[id] & SPECIAL) !== 0) {
+        const own = this.descriptorsOf(id);
+        parts = own + (id - at + depth) % depth;
+        if (own === 0 || count + parts > most) {
           this.failId(id);
-          return 0;
+          break;
         }
       }
-      if (!inOrder) finished[count] = id;
-      count++;
-      left -= parts;
+      count += parts;
       at += parts;
       if (at >= depth) {
         at -= depth;
         bits ^= WRAP_BITS;
       }
     }
-    if (count === 0) return 0;
-    words[State.TxUsed] = bits === 0 ? 0 : 1;
-    return this.release(count);
-  }
-
-  /** Packets of the run that {@linkcode #countRun} looked at last. */
-  #runPackets = 0;
-
-  /**
-   * Descriptors of the packets from place `at` on to the one with the id `last`, which the device has finished together
-   * (2.8.8); 0 where there is no such packet among the next `left` descriptors.
-   */
-  #countRun(at: number, last: number, left: number): number {
-    let parts = 0;
-    let packets = 0;
-    while (parts < left) {
-      const id = (at + parts) % this.depth;
-      const own = this.descriptorsOf(id);
-      if (own === 0) return 0;
-      parts += own;
-      packets++;
-      if (id === last) {
-        this.#runPackets = packets;
-        return parts;
-      }
-    }
-    return 0;
+    return count;
   }
 }
 

@@ -125,7 +125,8 @@ export function resetTxRing(queue: LocalQueue): void {
   words[Word.TxNext] = 0;
   words[Word.TxClean] = 0;
   words[State.TxUsed] = first;
-  words[State.TxShown] = first;
+  words[State.TxPosted] = first;
+  words[State.TxShown] = 0;
   words[State.TxBusy] = 0;
   words[State.Fault] = 0;
 }

@@ -9,110 +9,89 @@
  *
  * @module
  */
-import type { Batch } from "../../batch.ts";
 import { loadBarrier, storeBarrier } from "../../dma/barrier.ts";
 import { type Handle, INDEX_BITS, INDEX_MASK, Mempool } from "../../mempool.ts";
 import { ETHERNET_HEADER_LENGTH } from "../../net/ethernet.ts";
-import { Slot } from "../../stats.ts";
 import { Word } from "../queue_control.ts";
 import { keepEventBehind, splitWantsNotification } from "./events.ts";
 import { DESCRIPTOR_WORDS, DescriptorFlag, Split } from "./layout.ts";
 import { LAST_LINK, PART, SPECIAL } from "./slots.ts";
 import { State } from "./state.ts";
-import { NO_ROOM, VirtioTxQueue } from "./tx.ts";
+import { VirtioTxQueue } from "./tx.ts";
 
 /** The transmit half of a queue pair on a split ring. */
 export class SplitTxQueue extends VirtioTxQueue {
   /** Descriptors in the table are a power of two (2.7). */
   readonly #mask = this.depth - 1;
 
-  protected override post(batch: Batch): number {
+  protected override postRun(
+    handles: Uint32Array,
+    from: number,
+    to: number,
+  ): number {
     const { words, txSlots: slots, txIds: ids } = this.control;
-    const { depth, headerBytes, firstHeader, longHeader } = this;
+    const { headerBytes, longHeader } = this;
     const { descriptors, driver } = this.views;
+    const pool = Mempool.of(handles[from]);
+    const { lengths, nextSegments, offloads, stride, words: pages } = pool;
+    const iovaLow = (pool.iovaLow - headerBytes) | 0;
+    const iovaHigh = pool.iovaHigh | 0;
+    const idBits = pool.id << INDEX_BITS;
+    const mostAbove = Math.min(pool.entrySize, this.maxFrame) -
+      ETHERNET_HEADER_LENGTH;
+    const { firstHeader } = this;
     const mask = this.#mask;
-    const { handles, length } = batch;
-    const before = words[State.TxShown];
-    let shown = before;
+    const end = Math.min(to, from + this.depth - words[State.TxBusy]);
     let next = words[Word.TxNext];
-    let room = depth - words[State.TxBusy];
-    let poolId = -1;
-    let lengths: Uint32Array = handles;
-    let nextSegments: Uint32Array = handles;
-    let offloads: Uint32Array = handles;
-    let pages: Uint32Array = handles;
-    let iovaLow = 0;
-    let iovaHigh = 0;
-    let stride = 0;
-    let mostAbove = 0;
+    let posted = words[State.TxPosted];
     let bytes = 0;
-    let sent = 0;
-    let slowly = 0;
-
-    for (; sent < length; sent++) {
-      const handle = handles[sent];
-      const index = handle & INDEX_MASK;
-      if (handle >>> INDEX_BITS !== poolId) {
-        const pool = Mempool.of(handle);
-        ({ id: poolId, lengths, nextSegments, offloads, stride } = pool);
-        pages = pool.words;
-        iovaLow = (pool.iovaLow - headerBytes) | 0;
-        iovaHigh = pool.iovaHigh | 0;
-        mostAbove = Math.min(pool.entrySize, this.maxFrame) -
-          ETHERNET_HEADER_LENGTH;
-      }
+    let at = from;
+    for (; at < end; at++) {
+      const handle = handles[at];
+      const index = handle ^ idBits;
+      if (index > INDEX_MASK) break;
       const size = lengths[index];
       if (
         (nextSegments[index] | offloads[index]) !== 0 ||
         (size - ETHERNET_HEADER_LENGTH) >>> 0 > mostAbove
-      ) {
-        const used = this.#postSlowly(handle, next, shown, room);
-        if (used === NO_ROOM) break;
-        slowly++;
-        if (used === 0) continue;
-        shown++;
-        next = (next + used) & mask;
-        room -= used;
-        continue;
-      }
-      if (room === 0) break;
-      room--;
+      ) break;
       const offset = Math.imul(index, stride);
-      const at = (offset >>> 2) + firstHeader;
-      pages[at] = 0;
-      pages[at + 1] = 0;
-      pages[at + 2] = 0;
+      const head = (offset >>> 2) + firstHeader;
+      pages[head] = 0;
+      pages[head + 1] = 0;
+      pages[head + 2] = 0;
       if (longHeader) {
-        pages[at + 3] = 0;
-        pages[at + 4] = 0;
+        pages[head + 3] = 0;
+        pages[head + 4] = 0;
       }
       const id = ids[next];
       const word = id << 2;
-      descriptors[word] = (iovaLow + offset) | 0;
+      descriptors[word] = iovaLow + offset;
       descriptors[word + 1] = iovaHigh;
       descriptors[word + 2] = size + headerBytes;
       descriptors[word + 3] = 0;
       slots[id] = handle;
-      const place = (shown & mask) + Split.AVAIL_RING;
+      const place = (posted & mask) + Split.AVAIL_RING;
       // A store would take the line from the device, even one that changes nothing.
       if (driver[place] !== id) driver[place] = id;
       next = (next + 1) & mask;
-      shown++;
+      posted++;
       bytes += size;
     }
-
+    if (at === from) return 0;
     words[Word.TxNext] = next;
-    words[State.TxBusy] = depth - room;
-    if (shown !== before) this.#show(before, shown & 0xffff);
-    const { values } = this.counters;
-    values[Slot.txPackets] += sent - slowly;
-    values[Slot.txBytes] += bytes;
-    return sent;
+    words[State.TxPosted] = posted & 0xffff;
+    words[State.TxBusy] += at - from;
+    this.count(at - from, bytes);
+    return at - from;
   }
 
-  #show(before: number, after: number): void {
+  protected override show(): void {
     const { words } = this.control;
     const { driver, device } = this.views;
+    const before = words[State.TxShown];
+    const after = words[State.TxPosted];
+    if (before === after) return;
     words[State.TxShown] = after;
     storeBarrier();
     Atomics.store(driver, Split.INDEX, after);
@@ -128,21 +107,17 @@ export class SplitTxQueue extends VirtioTxQueue {
     }
   }
 
-  /** Returns the descriptors that the packet took: 0 when it was dropped. */
-  #postSlowly(
+  protected override postOne(
     handle: Handle,
-    next: number,
-    shown: number,
-    room: number,
-  ): number {
-    const { txIds, txSlots, txLinks } = this.control;
-    const segments = this.prepare(handle, room);
-    if (segments <= 0) return segments;
+    segments: number,
+    used: number,
+  ): void {
+    const { words, txIds, txSlots, txLinks } = this.control;
     const { descriptors, driver } = this.views;
-    const { values } = this.counters;
+    const next = words[Word.TxNext];
+    const posted = words[State.TxPosted];
     const id = txIds[next];
     const word = id * DESCRIPTOR_WORDS;
-    const used = this.needs(segments);
     if (segments === 1) {
       this.writeSegment(descriptors, word, handle, this.headerBytes);
       descriptors[word + 3] = 0;
@@ -156,10 +131,9 @@ export class SplitTxQueue extends VirtioTxQueue {
     } else {
       this.#postChain(handle, next, segments);
     }
-    driver[(shown & this.#mask) + Split.AVAIL_RING] = id;
-    values[Slot.txPackets]++;
-    values[Slot.txBytes] += this.preparedBytes;
-    return used;
+    driver[(posted & this.#mask) + Split.AVAIL_RING] = id;
+    words[State.TxPosted] = (posted + 1) & 0xffff;
+    words[Word.TxNext] = (next + used) & this.#mask;
   }
 
   #postChain(handle: Handle, next: number, segments: number): void {
@@ -171,12 +145,8 @@ export class SplitTxQueue extends VirtioTxQueue {
       const following = txIds[(next + n + 1) & this.#mask];
       const word = id * DESCRIPTOR_WORDS;
       const last = n + 1 === segments;
-      this.writeSegment(
-        descriptors,
-        word,
-        segment,
-        n === 0 ? this.headerBytes : 0,
-      );
+      const header = n === 0 ? this.headerBytes : 0;
+      this.writeSegment(descriptors, word, segment, header);
       descriptors[word + 3] = last ? 0 : nextWord(following);
       txSlots[id] = n === 0 ? handle | SPECIAL : PART;
       txLinks[id] = last ? LAST_LINK : following;
@@ -185,31 +155,51 @@ export class SplitTxQueue extends VirtioTxQueue {
   }
 
   protected override takeFinished(): number {
-    const { words } = this.control;
+    const { words, txIds } = this.control;
     const { device, used } = this.views;
-    const { depth, finished, inOrder } = this;
-    const mask = this.#mask;
     const index = words[State.TxUsed];
-    const count = (device[Split.INDEX] - index) & 0xffff;
-    if (count === 0) return 0;
+    let left = (device[Split.INDEX] - index) & 0xffff;
+    if (left === 0) return 0;
     const posted = (words[State.TxShown] - index) & 0xffff;
-    if (count > posted) {
-      this.failIndex(count, posted);
+    if (left > posted) {
+      this.failIndex(left, posted);
       return 0;
     }
-    if (!inOrder) {
-      loadBarrier();
-      for (let n = 0; n < count; n++) {
-        const id = used[((index + n) & mask) << 1];
-        if (id >>> 0 >= depth) {
-          this.failId(id);
-          return 0;
-        }
-        finished[n] = id;
+    loadBarrier();
+    let freed = 0;
+    while (left > 0) {
+      const inTurn = this.inOrder ? left : this.#countInTurn(left);
+      let packets = inTurn > 0 ? this.releasePlain(inTurn) : 0;
+      let parts = packets;
+      if (packets === 0) {
+        const entry = words[State.TxUsed] & this.#mask;
+        // In order, the entries between may not be written (2.7.9).
+        const id = this.inOrder
+          ? txIds[words[Word.TxClean]]
+          : used[entry * Split.USED_WORDS] >>> 0;
+        parts = this.releaseOne(id);
+        packets = 1;
+        if (parts === 0) break;
       }
+      words[State.TxUsed] = (words[State.TxUsed] + packets) & 0xffff;
+      left -= packets;
+      freed += parts;
     }
-    words[State.TxUsed] = (index + count) & 0xffff;
-    return this.release(count);
+    return freed;
+  }
+
+  /** How many of the next `most` entries of the used ring name the descriptors whose turn it is. */
+  #countInTurn(most: number): number {
+    const { words, txIds: ids } = this.control;
+    const { used } = this.views;
+    const mask = this.#mask;
+    const entry = words[State.TxUsed];
+    const clean = words[Word.TxClean];
+    let n = 0;
+    while (
+      n < most && used[((entry + n) & mask) << 1] === ids[(clean + n) & mask]
+    ) n++;
+    return n;
   }
 }
 

@@ -29,8 +29,10 @@ export const State = {
   RunBytes: Word.Scratch + 15,
   /** Split: the used index up to which packets were reclaimed. Packed: the wrap counter at `TxClean`, 0 or 1. */
   TxUsed: Word.Scratch + 7,
-  /** Split: the available index. Packed: the wrap counter at `TxNext`, 0 or 1. */
-  TxShown: Word.Scratch + 8,
+  /** Split: the available index when all is shown. Packed: the wrap counter at `TxNext`, 0 or 1. */
+  TxPosted: Word.Scratch + 8,
+  /** Split: the available index that the device was shown. */
+  TxShown: Word.Scratch + 16,
   /** Transmit descriptors with the device. */
   TxBusy: Word.Scratch + 9,
   /** One of {@linkcode Fault}; 0 for none. */

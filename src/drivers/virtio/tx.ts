@@ -49,9 +49,6 @@ const MAX_SEGMENTS = 40;
 /** Descriptors with the device from which on each send looks whether it has finished some. */
 const RECLAIM_FROM = 16;
 
-/** In place of a number of descriptors: the ring has no room for the packet. */
-export const NO_ROOM = -1;
-
 /** The transmit half of a queue pair. */
 export abstract class VirtioTxQueue implements TxQueue {
   readonly index: number;
@@ -75,8 +72,6 @@ export abstract class VirtioTxQueue implements TxQueue {
   protected readonly eventIndex: boolean;
   /** Largest frame that is not cut into segments. */
   protected readonly maxFrame: number;
-  /** Heads of the packets that the device has finished, in its order. */
-  protected readonly finished: Uint16Array;
   readonly #queue: LocalQueue;
   readonly #indirect: boolean;
   readonly #checksum: boolean;
@@ -106,7 +101,6 @@ export abstract class VirtioTxQueue implements TxQueue {
     this.inOrder = accepts(features, "in-order");
     this.eventIndex = accepts(features, "event-index");
     this.maxFrame = maxFrameSize + VLAN_ALLOWANCE;
-    this.finished = new Uint16Array(txDepth);
     this.#queue = queue;
     this.#indirect = accepts(features, "indirect");
     this.#checksum = accepts(features, "checksum");
@@ -129,12 +123,23 @@ export abstract class VirtioTxQueue implements TxQueue {
   send(batch: Batch): number {
     if (!this.#usable()) return 0;
     const { words } = this.control;
+    const { handles, length } = batch;
     const busy = words[State.TxBusy];
-    if (busy >= RECLAIM_FROM) {
+    if (busy >= RECLAIM_FROM || busy + length > this.depth) {
       this.takeFinished();
       if (words[State.Fault] !== 0) throw faultError(words);
     }
-    return this.post(batch);
+    let sent = 0;
+    while (sent < length) {
+      const run = this.postRun(handles, sent, length);
+      sent += run;
+      if (sent === length) break;
+      if (run > 0) continue;
+      if (!this.#postSlowly(handles[sent])) break;
+      sent++;
+    }
+    this.show();
+    return sent;
   }
 
   reclaim(): number {
@@ -145,8 +150,20 @@ export abstract class VirtioTxQueue implements TxQueue {
     return freed;
   }
 
-  /** Puts packets into the ring and tells the device. Returns how many there was room for. */
-  protected abstract post(batch: Batch): number;
+  /** Posts packets in one buffer each, from one pool, as far as there is room. Returns how many. */
+  protected abstract postRun(
+    handles: Uint32Array,
+    from: number,
+    to: number,
+  ): number;
+  /** Posts a packet whose header is written, and which has room. */
+  protected abstract postOne(
+    handle: Handle,
+    segments: number,
+    descriptors: number,
+  ): void;
+  /** Shows the device what was posted, and notifies it if it asks for that. */
+  protected abstract show(): void;
   /** Frees the packets that the device has finished. Returns the number of descriptors. */
   protected abstract takeFinished(): number;
 
@@ -161,26 +178,23 @@ export abstract class VirtioTxQueue implements TxQueue {
     return true;
   }
 
-  /** Records that the device used what it did not have. */
+  /** Records that the device says that it used more than it had. */
   protected failIndex(value: number, limit: number): void {
     const { words } = this.control;
     recordFault(words, Fault.Index, this.virtqueue, value, limit);
   }
 
   /** Records that the device used what it did not have. */
-  protected failId(id: number): void {
-    recordFault(
-      this.control.words,
-      Fault.Id,
-      this.virtqueue,
-      id,
-      this.depth - 1,
-    );
+  protected failId(id: number): 0 {
+    const { words } = this.control;
+    recordFault(words, Fault.Id, this.virtqueue, id, this.depth - 1);
+    return 0;
   }
 
   /** Descriptors of the packet whose first is `id`; 0 where it is the first of none. */
   protected descriptorsOf(id: number): number {
     const { txSlots: slots, txLinks: links } = this.control;
+    if (id >= this.depth) return 0;
     const slot = slots[id];
     if (slot === 0 || (slot & PART) !== 0) return 0;
     if ((slot & SPECIAL) === 0) return 1;
@@ -190,120 +204,101 @@ export abstract class VirtioTxQueue implements TxQueue {
   }
 
   /**
-   * Frees the first `count` packets of {@linkcode finished}, or in order the oldest: straight onto the stack of a pool
-   * that is owned here. Returns the number of descriptors.
+   * Frees up to `most` packets in one descriptor each, in the order of their posting, straight onto the stack of a pool
+   * that is owned here. Stops before anything else. Returns how many.
    */
-  protected release(count: number): number {
+  protected releasePlain(most: number): number {
     const { words, txSlots: slots, txIds: ids } = this.control;
-    const { depth, finished, inOrder } = this;
+    const { depth } = this;
     let clean = words[Word.TxClean];
-    let freed = 0;
+    const first = slots[ids[clean]];
+    if (first === 0 || (first & (PART | SPECIAL)) !== 0) return 0;
+    const pool = Mempool.of(first);
+    if (pool.debug || pool.description.home !== undefined) return 0;
+    const { header, freeStack } = pool;
+    const idBits = pool.id << INDEX_BITS;
+    const limit = pool.capacity;
+    let free = header[0];
     let n = 0;
-    while (n < count) {
-      const first = inOrder ? clean : finished[n];
-      const slot = slots[first];
-      if (slot === 0 || (slot & PART) !== 0) {
-        this.failId(first);
-        break;
-      }
-      const pool = Mempool.of(slot & HANDLE_MASK);
-      const { id: poolId, header, freeStack } = pool;
-      const limit = pool.capacity;
-      const direct = !pool.debug && pool.description.home === undefined;
-      if (
-        (slot & SPECIAL) !== 0 || !direct || (slot & INDEX_MASK) >= limit
-      ) {
-        const parts = this.#releaseSlowly(first, clean);
-        clean = (clean + parts) % depth;
-        freed += parts;
-        n++;
-        continue;
-      }
-      let free = header[0];
-      do {
-        const id = inOrder ? clean : finished[n];
-        const handle = slots[id];
-        if (
-          handle >>> INDEX_BITS !== poolId || (handle & INDEX_MASK) >= limit
-        ) break;
-        freeStack[free++] = handle;
-        slots[id] = 0;
-        ids[clean] = id;
-        if (++clean === depth) clean = 0;
-        freed++;
-      } while (++n < count);
-      header[0] = free;
+    for (; n < most; n++) {
+      const id = ids[clean];
+      const handle = slots[id];
+      // Marks, other pools and empty slots make it large.
+      if ((handle ^ idBits) >>> 0 >= limit) break;
+      freeStack[free++] = handle;
+      slots[id] = 0;
+      if (++clean === depth) clean = 0;
     }
+    header[0] = free;
     words[Word.TxClean] = clean;
-    words[State.TxBusy] -= freed;
-    return freed;
+    words[State.TxBusy] -= n;
+    return n;
   }
 
-  /** Frees the packet whose first descriptor is `id`. Returns its descriptors, which come to places from `clean` on. */
-  #releaseSlowly(id: number, clean: number): number {
-    const { txSlots: slots, txIds: ids, txLinks: links } = this.control;
+  /**
+   * Frees the packet whose first descriptor is `id`, of whatever kind. Returns its descriptors; 0 where the device did
+   * not have it.
+   */
+  protected releaseOne(id: number): number {
+    const { words, txSlots: slots, txIds: ids, txLinks: links } = this.control;
+    const { depth } = this;
+    if (this.descriptorsOf(id) === 0) return this.failId(id);
     const slot = slots[id];
     Mempool.freeChain(slot & HANDLE_MASK);
+    let clean = words[Word.TxClean];
     let part = id;
     let count = 0;
     do {
       slots[part] = 0;
-      ids[(clean + count++) % this.depth] = part;
+      ids[clean] = part;
+      if (++clean === depth) clean = 0;
       part = (slot & SPECIAL) !== 0 ? links[part] : LAST_LINK;
+      count++;
     } while (part !== LAST_LINK);
+    words[Word.TxClean] = clean;
+    words[State.TxBusy] -= count;
     return count;
   }
 
-  /** Bytes of the packet that {@linkcode prepare} looked at last. */
-  protected preparedBytes = 0;
+  /** Counts what was posted. */
+  protected count(packets: number, bytes: number): void {
+    const { values } = this.counters;
+    values[Slot.txPackets] += packets;
+    values[Slot.txBytes] += bytes;
+  }
 
   /**
-   * Checks a packet that is not one plain buffer, and writes its header or does what the device cannot. Returns the
-   * number of its segments; 0 when it cannot be sent, and was freed and counted as dropped.
-   * @param room Descriptors that are free.
+   * A packet that is not one plain buffer: in several buffers, of an unusual length, or with offloads. One that cannot
+   * be sent at all is freed and counted as dropped. False when there is no room for it.
    */
-  protected prepare(handle: Handle, room: number): number {
+  #postSlowly(handle: Handle): boolean {
+    const { words } = this.control;
     const pool = Mempool.of(handle);
     const index = handle & INDEX_MASK;
     const request = pool.offloads[index];
     const segment = request === 0 ? 0 : pool.segmentSizes[index];
-    const segments = this.#measure(
+    const { segments, bytes } = measure(
       handle,
       segment === 0 ? this.maxFrame : LARGEST_SEGMENTED,
     );
     if (segments === 0) return this.#drop(handle);
-    if (this.needs(segments) > room) return NO_ROOM;
-    return this.#writeHeader(handle, pool, request, segment)
-      ? segments
-      : this.#drop(handle);
+    const descriptors = this.#indirect && segments <= TABLE_DESCRIPTORS
+      ? 1
+      : segments;
+    if (words[State.TxBusy] + descriptors > this.depth) return false;
+    if (!this.#writeHeader(handle, pool, request, segment)) {
+      return this.#drop(handle);
+    }
+    this.postOne(handle, segments, descriptors);
+    words[State.TxBusy] += descriptors;
+    this.count(1, bytes);
+    return true;
   }
 
-  /** Descriptors of the ring for a packet of some segments. */
-  protected needs(segments: number): number {
-    return this.#indirect && segments <= TABLE_DESCRIPTORS ? 1 : segments;
-  }
-
-  #drop(handle: Handle): number {
+  #drop(handle: Handle): true {
     this.counters.values[Slot.dropped]++;
     Mempool.freeChain(handle);
-    return 0;
-  }
-
-  /** Segments of a packet; 0 where it has a length that cannot be sent. */
-  #measure(handle: Handle, most: number): number {
-    let segments = 0;
-    let bytes = 0;
-    for (let segment = handle; segment !== 0;) {
-      const pool = Mempool.of(segment);
-      const size = pool.lengths[segment & INDEX_MASK];
-      bytes += size;
-      const sound = size > 0 && size <= pool.entrySize && bytes <= most &&
-        ++segments <= MAX_SEGMENTS;
-      if (!sound) return 0;
-      segment = pool.nextSegments[segment & INDEX_MASK];
-    }
-    this.preparedBytes = bytes;
-    return bytes < ETHERNET_HEADER_LENGTH ? 0 : segments;
+    return true;
   }
 
   /** Writes the header of a packet. False where the device cannot do what the packet asks for, and nobody else. */
@@ -408,4 +403,23 @@ export abstract class VirtioTxQueue implements TxQueue {
     descriptors[word + 1] = this.#tablesHigh + Math.floor(low / 2 ** 32);
     descriptors[word + 2] = segments * DESCRIPTOR_BYTES;
   }
+}
+
+/** Segments and bytes of a packet; no segments where it has a length that cannot be sent. */
+function measure(
+  handle: Handle,
+  most: number,
+): { segments: number; bytes: number } {
+  let segments = 0;
+  let bytes = 0;
+  for (let segment = handle; segment !== 0;) {
+    const pool = Mempool.of(segment);
+    const size = pool.lengths[segment & INDEX_MASK];
+    bytes += size;
+    const sound = size > 0 && size <= pool.entrySize && bytes <= most &&
+      ++segments <= MAX_SEGMENTS;
+    if (!sound) return { segments: 0, bytes: 0 };
+    segment = pool.nextSegments[segment & INDEX_MASK];
+  }
+  return { segments: bytes < ETHERNET_HEADER_LENGTH ? 0 : segments, bytes };
 }
