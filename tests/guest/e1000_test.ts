@@ -1,8 +1,8 @@
 /**
- * The e1000 driver on QEMU's 82540EM, 82545EM and 82574L behind VFIO, when links fail and programs end.
+ * The e1000 driver on QEMU's 82540EM, 82545EM and 82574L behind VFIO, when workers change under load. See
+ * also `endurance_test.ts`.
  */
 import { assert, assertEquals } from "@std/assert";
-import type { LinkState } from "../../src/device_api.ts";
 import { CardProgram } from "./card_program.ts";
 import { numbered, numberOf } from "./frames.ts";
 import { MODELS } from "./gigabit/models.ts";
@@ -33,15 +33,6 @@ async function passing(nic: Nic): Promise<void> {
   throw new Error("nothing passes");
 }
 
-/** Sends frames and expects them back, in order. */
-async function echoed(nic: Nic, frames: Uint8Array[]): Promise<void> {
-  for (let at = 0; at < frames.length; at += BURST) {
-    const some = frames.slice(at, at + BURST);
-    await nic.port.send(...some);
-    assertEquals(await nic.port.receiveMany(some.length), some);
-  }
-}
-
 function ofLengths(nic: Nic, from: number, to: number): Uint8Array[] {
   return Array.from(
     { length: to - from + 1 },
@@ -58,20 +49,6 @@ for (const [index, model] of E1000.entries()) {
       `${model.name} ${what}`,
       (guest) => test(guest, guest.nics[index]),
     );
-
-  on("follows its link down and up", async (guest, nic) => {
-    const card = await CardProgram.start(guest, nic);
-    const is = (wanted: boolean) => ({ up }: LinkState) => up === wanted;
-    for (let i = 0; i < 10; i++) {
-      await nic.setLink(false);
-      await card.until("link", is(false));
-      await nic.setLink(true);
-      await card.until("link", is(true));
-      await echoed(nic, [numbered(i, nic.mac)]);
-    }
-    await card.prints(/(link {"up":false[^]*link {"up":true[^]*){3}/);
-    await card.close();
-  });
 
   on("changes workers under load", async (guest, nic) => {
     const card = await CardProgram.start(guest, nic);
@@ -92,19 +69,6 @@ for (const [index, model] of E1000.entries()) {
     await passing(nic);
     const [{ poolInUse }] = await card.call<{ poolInUse: number }[]>("pools");
     assert(poolInUse <= 1024, `${poolInUse} packets are out`);
-    await card.close();
-  });
-
-  on("starts cleanly after a SIGKILL in mid-traffic", async (guest, nic) => {
-    for (let i = 0; i < 2; i++) {
-      const card = await CardProgram.start(guest, nic);
-      await nic.port.send(...ofLengths(nic, 60, 60 + BURST));
-      await card.kill();
-    }
-    const card = await CardProgram.start(guest, nic);
-    await passing(nic);
-    assertEquals(nic.port.takeAll(), []);
-    await echoed(nic, ofLengths(nic, 60, 300));
     await card.close();
   });
 }

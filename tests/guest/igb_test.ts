@@ -1,8 +1,8 @@
 /**
- * The igb driver on QEMU's 82576 behind VFIO, when links fail, programs end, and memory is not mapped.
+ * The igb driver on QEMU's 82576 behind VFIO, when workers change and memory is not mapped.
+ * See also `endurance_test.ts`.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { DeviceStats, LinkState } from "../../mod.ts";
 import { Card } from "./console.ts";
 import { type Flow, numbered, numberOf, swapped, tcpFrame } from "./frames.ts";
 import { guestScenarios, type Nic } from "./lab/mod.ts";
@@ -71,71 +71,6 @@ const VECTORS: readonly (Flow & { hash: number })[] = [
   },
 ];
 
-scenario("tells of the link and works after it was down", async (guest) => {
-  const [nic] = guest.nics;
-  const card = await Card.open(guest, nic, POLLING);
-  await card.ask("watchLink");
-  await card.ask("startEcho");
-  const TIMES = 25;
-  for (let i = 0; i < TIMES; i++) {
-    await nic.setLink(false);
-    await untilLink(card, 2 * i + 1);
-    await nic.setLink(true);
-    await untilLink(card, 2 * i + 2);
-    await echoes(nic, [numbered(i, nic.mac)]);
-  }
-  const states = await card.ask<LinkState[]>("links");
-  assertEquals(
-    states,
-    Array.from(
-      { length: 2 * TIMES },
-      (_, i) =>
-        i % 2 === 0 ? { up: false, speed: 0 } : { up: true, speed: 1000 },
-    ),
-  );
-  await card.close();
-});
-
-function untilLink(card: Card, changes: number): Promise<void> {
-  return untilTrue(
-    `change ${changes} of the link`,
-    async () => (await card.ask<LinkState[]>("links")).length >= changes,
-  );
-}
-
-async function untilTrue(
-  what: string,
-  holds: () => Promise<boolean>,
-): Promise<void> {
-  const end = performance.now() + 20_000;
-  while (!await holds()) {
-    if (performance.now() > end) throw new Error(`${what} did not come`);
-  }
-}
-
-scenario("counts what passes the cable", async (guest) => {
-  const [nic] = guest.nics;
-  const card = await Card.open(guest, nic, POLLING);
-  await card.ask("startEcho");
-  for (const round of [1, 2]) {
-    const frames = Array.from(
-      { length: 100 * round },
-      (_, i) => numbered(i, nic.mac, 60 + i),
-    );
-    await echoes(nic, frames);
-    const bytes = frames.reduce((sum, { length }) => sum + length, 0);
-    assertEquals(await card.ask<DeviceStats>("stats"), {
-      rxPackets: frames.length,
-      rxBytes: bytes,
-      txPackets: frames.length,
-      txBytes: bytes,
-      rxMissed: 0,
-      rxErrors: 0,
-    });
-  }
-  await card.close();
-});
-
 scenario("works on when workers are restarted under load", async (guest) => {
   const [nic] = guest.nics;
   const card = await Card.open(guest, nic, { queues: 2, irqTimeoutMs: 100 });
@@ -161,28 +96,6 @@ scenario("works on when workers are restarted under load", async (guest) => {
   });
   await card.close();
 });
-
-scenario(
-  "starts clean after a SIGKILL in the midst of traffic",
-  async (guest) => {
-    const [nic] = guest.nics;
-    for (let i = 0; i < 5; i++) {
-      const card = await Card.open(guest, nic, POLLING);
-      await card.ask("startEcho");
-      const frames = Array.from({ length: 50 }, (_, n) => numbered(n, nic.mac));
-      await nic.port.send(...frames, ...frames, ...frames);
-      await nic.port.receiveMany(10);
-      await card.program.kill();
-      nic.port.takeAll();
-    }
-    const card = await Card.open(guest, nic, POLLING);
-    await card.ask("startEcho");
-    // What the cable still held comes first.
-    await nic.port.send(numbered(4711, nic.mac));
-    await nic.port.receive({ where: (frame) => numberOf(frame) === 4711 });
-    await card.close();
-  },
-);
 
 scenario("survives a buffer that nobody mapped", async (guest) => {
   const [nic] = guest.nics;

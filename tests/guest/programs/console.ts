@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { CardConsole, type CardReport } from "./card_console.ts";
+import { CardConsole } from "./card_console.ts";
 
 export type { PacketReport, ReceiveReport } from "./card_console.ts";
 
@@ -34,15 +34,14 @@ interface Seat {
 }
 
 async function openAll(args: readonly string[]): Promise<Seat[]> {
-  const seats: Seat[] = [];
-  const reports: CardReport[] = [];
-  for (let at = 0; at < args.length; at += 2) {
-    const card = new CardConsole(args[at]);
-    reports.push(await card.open(JSON.parse(args[at + 1])));
-    seats.push({ card, idle: Promise.resolve() });
-  }
-  print(reports);
-  return seats;
+  const opened = Array.from({ length: args.length / 2 }, async (_, index) => {
+    const [address, options] = args.slice(2 * index);
+    const card = new CardConsole(address);
+    return { card, report: await card.open(JSON.parse(options)) };
+  });
+  const all = await Promise.all(opened);
+  print(all.map(({ report }) => report));
+  return all.map(({ card }) => ({ card, idle: Promise.resolve() }));
 }
 
 function print(line: unknown): void {
