@@ -3,7 +3,9 @@ import { assert, assertEquals } from "@std/assert";
 import { Batch } from "../../src/batch.ts";
 import { HUGEPAGE_2M } from "../../src/dma/memory.ts";
 import { Mempool } from "../../src/mempool.ts";
+import { IP_PROTOCOL, pseudoHeaderIpv4, writeU16 } from "../../src/net/mod.ts";
 import { Packet } from "../../src/packet.ts";
+import { ipv4Frame } from "../support/ip_frames.ts";
 import {
   batchOf,
   bytesOf,
@@ -69,6 +71,28 @@ Deno.test("ixgbe reclaims long batches in blocks, before the last is sent", asyn
     assertEquals(pair.tx.reclaim(), 32);
     bus.settle();
     assertEquals(pair.tx.reclaim(), 68);
+  });
+});
+
+Deno.test("ixgbe completes checksums that packets ask for, and drops those to be cut", async () => {
+  await withIxgbe({}, ({ bus, wire, pair }) => {
+    const right = ipv4Frame({ protocol: "tcp" });
+    const asking = right.slice();
+    const pseudo = pseudoHeaderIpv4(asking, 14, IP_PROTOCOL.tcp, 36);
+    writeU16(asking, 34 + 16, pseudo);
+    const frames = [numberedFrame(1), asking, asking, numberedFrame(2), asking];
+    const batch = batchOf(pair, frames);
+    const packet = new Packet();
+    packet.at(batch.handles[1]).requestChecksum(34, 16);
+    packet.at(batch.handles[2]).requestChecksum(34, 16);
+    packet.requestSegmentation(8);
+    assertEquals(pair.tx.send(batch), 5);
+    bus.settle();
+    // The last one did not ask.
+    const sent = [numberedFrame(1), right, numberedFrame(2), asking];
+    assertEquals(wire.fromCard, sent);
+    assertEquals(pair.rx.counters.get("dropped"), 1);
+    assertEquals(pair.rx.counters.get("txPackets"), 4);
   });
 });
 
