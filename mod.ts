@@ -26,6 +26,7 @@
 export { Batch } from "./src/batch.ts";
 export type {
   BusDescription,
+  InterruptStatusDescription,
   SimBusDescription,
   VfioBusDescription,
   VhostUserBusDescription,

@@ -270,6 +270,7 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
 
   /** The device counts nothing: these are the counters of its queues. */
   protected override collectStatistics(into: DeviceStats): void {
+    if (this.closed) return;
     const now = emptyStats();
     for (const index of this.#pairs()) {
       const counters = this.counters(index);
