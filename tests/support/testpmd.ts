@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { until } from "./until.ts";
 
@@ -109,6 +110,8 @@ export class Testpmd implements AsyncDisposable {
   static backend(options: BackendOptions): Promise<Testpmd> {
     const { socket, client = false, device, queues = 1 } = options;
     const name = socket.split("/").at(-1)!;
+    // It does not listen where one that was killed has left its socket.
+    if (!client && existsSync(socket)) Deno.removeSync(socket);
     const vdev = `net_vhost0,iface=${socket},queues=${queues},client=${
       Number(client)
     }`;
@@ -160,11 +163,11 @@ export class Testpmd implements AsyncDisposable {
     clearTimeout(patience);
   }
 
-  /** Waits for its prompt after a line, in what it has printed from `from` on. */
+  /** Waits for its prompt after the line of the last command, in what it has printed from `from` on. */
   async #prompt(from: number): Promise<void> {
     const ready = () => {
-      const text = this.output.slice(from);
-      return text.includes("\n") && text.endsWith(PROMPT);
+      const line = this.output.indexOf("\n", from);
+      return line >= 0 && this.output.includes(PROMPT, line);
     };
     await until("testpmd's prompt", () => ready() || !this.#running);
     if (!ready()) throw new Error(`testpmd ended: ${this.output}`);

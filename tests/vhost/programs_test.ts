@@ -1,0 +1,92 @@
+/**
+ * The command line and the examples on vhost-user devices, as users run them.
+ */
+import { assertEquals, assertGreater } from "@std/assert";
+import type { DeviceDemoResult } from "../../src/cli/demo_device.ts";
+import { CliProcess, lastJson, runCli } from "../support/cli.ts";
+import { requires } from "../support/requirements.ts";
+import { Testpmd } from "../support/testpmd.ts";
+import { SocketPath } from "../support/vhost_rig.ts";
+
+const test = requires("testpmd");
+
+for (const [queues, size] of [[1, 60], [2, 0], [1, 1514]]) {
+  test(`virtio: demo --device checks every frame, ${queues} queues, size ${size}`, async () => {
+    using socket = new SocketPath(`demo-${queues}-${size}`);
+    await using backend = await Testpmd.backend({
+      socket: socket.path,
+      queues,
+    });
+    const { code, stdout, stderr } = await runCli([
+      ...["demo", "--device", socket.address, "--json", "--seconds", "1"],
+      ...["--queues", `${queues}`, "--size", `${size}`],
+    ]);
+    assertEquals(code, 0, `${stderr}${stdout}`);
+    const result = lastJson<DeviceDemoResult>(stdout);
+    const { lost, corrupted, reordered, duplicated, generated } = result;
+    assertEquals([lost, corrupted, reordered, duplicated], [0, 0, 0, 0]);
+    assertEquals(result.driver, "virtio");
+    assertEquals(result.queues, queues);
+    for (const queue of result.perQueue) assertGreater(queue.received, 1000);
+    const { rxPackets, txPackets } = await backend.stats();
+    assertEquals([rxPackets, txPackets], [generated, generated]);
+  });
+}
+
+test("virtio: forward carries frames from one backend to another", async () => {
+  using from = new SocketPath("forward-from");
+  using to = new SocketPath("forward-to");
+  await using source = await Testpmd.backend({
+    socket: from.path,
+    mode: "txonly",
+    autoStart: false,
+  });
+  await using sink = await Testpmd.backend({ socket: to.path, mode: "rxonly" });
+  await using forward = new CliProcess([
+    ...["forward", from.address, to.address, "--json"],
+  ]);
+  await forward.prints(/forwarding/);
+  await source.command("start");
+  while ((await sink.stats()).rxPackets < 10_000);
+  await source.command("stop");
+  const { txPackets } = await source.stats();
+  const deadline = performance.now() + 10_000;
+  let arrived = 0;
+  while (arrived < txPackets && performance.now() < deadline) {
+    arrived = (await sink.stats()).rxPackets;
+  }
+  forward.signal("SIGINT");
+  const { code, stdout } = await forward.ended();
+  assertEquals(code, 0);
+  assertEquals(arrived, txPackets);
+  const { received, sent, dropped } = lastJson<Record<string, number>>(stdout);
+  assertEquals([received, sent, dropped], [txPackets, txPackets, 0]);
+});
+
+test("virtio: generate's frames are all counted by the backend", async () => {
+  using socket = new SocketPath("generate");
+  await using backend = await Testpmd.backend({
+    socket: socket.path,
+    mode: "rxonly",
+  });
+  const { code, stdout, stderr } = await runCli([
+    ...["generate", socket.address, "--json", "--seconds", "1"],
+  ]);
+  assertEquals(code, 0, stderr);
+  const { packets } = lastJson<{ packets: number }>(stdout);
+  assertGreater(packets, 1000);
+  assertEquals((await backend.stats()).rxPackets, packets);
+});
+
+test("virtio: info says what was agreed with the backend", async () => {
+  using socket = new SocketPath("info");
+  await using _backend = await Testpmd.backend({ socket: socket.path });
+  const { code, stdout, stderr } = await runCli([
+    ...["info", socket.address, "--json"],
+  ]);
+  assertEquals(code, 0, stderr);
+  const { driver, link, features } = JSON.parse(stdout);
+  assertEquals(driver, "virtio");
+  assertEquals(link.up, true);
+  assertEquals(features.virtio.includes("packed"), true);
+});
