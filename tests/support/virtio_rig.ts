@@ -79,6 +79,8 @@ export class VirtioRig {
   txDevice!: BackendQueue;
   readonly #lines = [IrqLine.create(), IrqLine.create()];
   readonly #names: readonly VirtioFeatureName[];
+  /** Taken, and not used because a frame needed more. */
+  readonly #spare: Taken[] = [];
 
   constructor(options: RigOptions = {}) {
     const { features: names = [], entries = 512, ...rest } = options;
@@ -132,6 +134,7 @@ export class VirtioRig {
 
   /** A device that knows nothing of what was before. */
   connect(): void {
+    this.#spare.length = 0;
     this.rxDevice = this.#device("rx");
     this.txDevice = this.#device("tx");
   }
@@ -218,8 +221,6 @@ export class VirtioRig {
     }
     return parts;
   }
-  /** Taken, and not used because a frame needed more. */
-  #spare: Taken[] = [];
 
   /** Takes the next packet from the transmit queue, if there is one, and checks its header (5.1.6.2.1). */
   collect(): SentPacket | undefined {

@@ -1,0 +1,319 @@
+/**
+ * A virtio device that lies: at random, and reproducibly. A failure names its case: with `IXL_CASE=123` only that one is
+ * played, with every combination of features.
+ */
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { Batch } from "../../src/batch.ts";
+import type { VirtioFeatureName } from "../../src/drivers/virtio/features.ts";
+import { DeviceFaultError } from "../../src/errors.ts";
+import { INDEX_MASK, Mempool } from "../../src/mempool.ts";
+import {
+  type BackendQueue,
+  PackedBackend,
+  SplitBackend,
+  type Taken,
+} from "../support/virtio_backend.ts";
+import {
+  featureCombinations,
+  numbered,
+  randomFrom,
+  VirtioRig,
+} from "../support/virtio_rig.ts";
+
+const ONLY_CASE = Number(Deno.env.get("IXL_CASE") ?? 0);
+/** Over all combinations: more than 100,000. */
+const CASES_EACH = 3200;
+const ENTRIES = 160;
+
+type Random = (below: number) => number;
+
+/** Numbers that are wrong in the way that numbers are wrong. */
+function absurd(random: Random, bits: 16 | 32): number {
+  const top = bits === 16 ? 0xffff : 0xffff_ffff;
+  const choices = [
+    0,
+    1,
+    random(70),
+    63,
+    64,
+    65,
+    256,
+    0x7fff,
+    0x8000,
+    top - random(3),
+    random(0x1_0000),
+    (random(0x1_0000) * 0x1_0000 + random(0x1_0000)) % (top + 1),
+  ];
+  return choices[random(choices.length)];
+}
+
+/** One device that does right for a while, and then does not. */
+class Liar {
+  readonly #batch = new Batch(16);
+  readonly #out = new Set<number>();
+  readonly #seen = new Set<number>();
+  readonly #held: Taken[] = [];
+  /** Whether something was written behind the strict device's back. */
+  #broken = false;
+
+  constructor(readonly rig: VirtioRig, readonly random: Random) {}
+
+  run(): "fault" | "none" {
+    const { random } = this;
+    for (let n = random(6); n > 0; n--) this.#honest();
+    this.#lie();
+    for (let n = 3 + random(6); n > 0; n--) {
+      if (this.#use() === "fault") return this.#afterFault();
+      if (random(3) === 0) this.#lie();
+    }
+    return "none";
+  }
+
+  /** Gives back what the user has, and starts afresh: then all is as in the beginning. */
+  recover(): void {
+    const { rig } = this;
+    for (const handle of this.#out) Mempool.freeChain(handle);
+    this.#out.clear();
+    rig.renew();
+    rig.rx.receive(this.#batch);
+    assertEquals(this.#batch.length, 0);
+    assertEquals(rig.pool.inUse, rig.rx.depth, "every packet is there");
+    assertEquals(rig.tx.pending, 0);
+    const { freeStack, available } = rig.pool;
+    const free = new Set(freeStack.subarray(0, available));
+    for (const handle of rig.control.rxSlots) free.add(handle);
+    assertEquals(free.size, rig.pool.capacity, "every packet is there once");
+  }
+
+  /** Traffic as it should be. */
+  prove(number: number): void {
+    const { rig } = this;
+    const frame = numbered(number, 60 + number % 100);
+    assert(rig.deliver(frame));
+    assertEquals(rig.rx.receive(this.#batch), 1);
+    assertEquals(rig.bytesOf(this.#batch.handles[0]), frame);
+    assertEquals(rig.tx.send(this.#batch), 1);
+    const sent = rig.collect();
+    assertEquals(sent?.bytes, frame);
+    rig.txDevice.give(sent!.buffer, 0);
+    assertEquals(rig.tx.reclaim(), 1);
+  }
+
+  #honest(): void {
+    const { rig, random } = this;
+    for (let n = random(5); n > 0; n--) {
+      rig.deliver(numbered(n, 20 + random(rig.mergeable ? 600 : 200)));
+    }
+    if (this.#use() === "fault") throw new Error("an honest device is blamed");
+    for (let n = random(8); n > 0; n--) {
+      const sent = rig.collect();
+      if (sent !== undefined) this.#held.push(sent.buffer);
+    }
+    while (this.#held.length > random(3)) {
+      rig.txDevice.give(this.#held.shift()!, 0);
+    }
+  }
+
+  /** The user receives, sends and frees. */
+  #use(): "fault" | "fine" {
+    const { rig, random } = this;
+    const batch = this.#batch;
+    try {
+      rig.rx.receive(batch);
+    } catch (error) {
+      assert(error instanceof DeviceFaultError, String(error));
+      return "fault";
+    }
+    this.#takeOver(batch);
+    for (const handle of this.#out) {
+      if (batch.length < batch.capacity && random(2) === 0) {
+        batch.push(handle);
+      }
+    }
+    try {
+      const sent = rig.tx.send(batch);
+      for (let i = 0; i < sent; i++) this.#out.delete(batch.handles[i]);
+      if (random(2) === 0) rig.tx.reclaim();
+    } catch (error) {
+      assert(error instanceof DeviceFaultError, String(error));
+      return "fault";
+    }
+    if (random(4) === 0) {
+      for (const handle of this.#out) Mempool.freeChain(handle);
+      this.#out.clear();
+    }
+    return "fine";
+  }
+
+  /** What was received belongs to the user, who never had it already. */
+  #takeOver(batch: Batch): void {
+    const { pool } = this.rig;
+    for (const handle of batch.handles.subarray(0, batch.length)) {
+      for (let part = handle; part !== 0;) {
+        const index = part & INDEX_MASK;
+        assert(!this.#seen.has(part), "no part comes twice");
+        this.#seen.add(part);
+        assert(pool.lengths[index] <= pool.entrySize, "within its entry");
+        assertEquals(pool.offset(part), index * pool.stride, "it is out");
+        part = pool.nextSegments[index];
+      }
+      assert(!this.#out.has(handle), "no packet comes twice");
+      this.#out.add(handle);
+      this.#seen.clear();
+      const start = pool.offloads[handle & INDEX_MASK];
+      const end = (start & 0xffff) + (start >>> 16) + 2;
+      assert(
+        start === 0 || end <= pool.lengths[handle & INDEX_MASK],
+        "a checksum within its packet",
+      );
+    }
+    batch.length = 0;
+  }
+
+  #lie(): void {
+    const { rig, random } = this;
+    if (!this.#broken && random(3) === 0) return this.#lieInHeader();
+    // From now on the strict device has lost its way.
+    this.#broken = true;
+    const queue = random(2) === 0 ? rig.rxDevice : rig.txDevice;
+    if (queue instanceof SplitBackend) this.#lieSplit(queue);
+    else if (queue instanceof PackedBackend) this.#liePacked(queue);
+  }
+
+  #lieInHeader(): void {
+    const { rig, random } = this;
+    const frame = numbered(7, 20 + random(rig.mergeable ? 700 : 230));
+    rig.deliver(frame, {
+      flags: random(256),
+      gsoType: random(256),
+      gsoSize: absurd(random, 16),
+      csumStart: absurd(random, 16),
+      csumOffset: absurd(random, 16),
+      buffers: random(2) === 0 ? 1 : absurd(random, 16),
+    });
+  }
+
+  #lieSplit(queue: SplitBackend): void {
+    const { random } = this;
+    const used = queue.usedIndex;
+    switch (random(5)) {
+      case 0: // Wrong ids and lengths.
+        queue.writeEntry(used, absurd(random, 32), absurd(random, 32));
+        queue.writeIndex(used + 1);
+        break;
+      case 1: // A right id with a wrong length.
+        queue.writeEntry(used, random(64), absurd(random, 32));
+        queue.writeIndex(used + 1);
+        break;
+      case 2: // An index that jumps, or goes back.
+        queue.writeIndex(absurd(random, 16));
+        break;
+      case 3: // Entries again.
+        queue.writeIndex(used + 1 + random(70));
+        break;
+      default: // What the driver wrote is overwritten.
+        this.#scribble(queue);
+    }
+  }
+
+  #liePacked(queue: PackedBackend): void {
+    const { random } = this;
+    const { at, wrap } = queue.usedPlace;
+    const { size } = queue.place;
+    switch (random(5)) {
+      case 0:
+        queue.writeUsed(at, absurd(random, 16), absurd(random, 32), wrap);
+        break;
+      case 1:
+        queue.writeUsed(at, random(64), absurd(random, 32), wrap);
+        break;
+      case 2: // Of the wrong round, or in the wrong place.
+        queue.writeUsed(random(size), random(64), random(300), random(2) === 0);
+        break;
+      case 3: // One descriptor twice.
+        queue.writeUsed(at, at, 100, wrap);
+        if (at + 1 < size) queue.writeUsed(at + 1, at, 100, wrap);
+        break;
+      default:
+        this.#scribble(queue);
+    }
+  }
+
+  /** Overwrites words of the rings and tables anywhere. */
+  #scribble(queue: BackendQueue): void {
+    const { random } = this;
+    const { descriptors, driver, device, size } = queue.place;
+    const start = [descriptors, driver, device][random(3)];
+    const most = start === descriptors ? size * 16 : 4;
+    const view = queue.memory.at(start, most);
+    for (let n = 1 + random(4); n > 0; n--) {
+      const offset = random(most / 4) * 4;
+      view.setUint32(offset, absurd(random, 32), true);
+    }
+  }
+
+  /** A broken pair stays broken, in both halves, and touches nothing. */
+  #afterFault(): "fault" {
+    const { rig } = this;
+    const before = rig.pool.available;
+    assertThrows(() => rig.rx.receive(this.#batch), DeviceFaultError);
+    this.#batch.length = 0;
+    assertThrows(() => rig.tx.send(this.#batch), DeviceFaultError);
+    assertThrows(() => rig.tx.reclaim(), DeviceFaultError);
+    assertEquals(rig.pool.available, before);
+    return "fault";
+  }
+}
+
+/** Plays cases; returns how many ended in a fault. */
+function lie(
+  features: readonly VirtioFeatureName[],
+  debug: boolean,
+  first: number,
+  cases: number,
+): number {
+  const rig = new VirtioRig({
+    features,
+    debug,
+    entries: ENTRIES,
+    entrySize: 256,
+    maxFrameSize: 700,
+    txDepth: 64,
+  });
+  let faults = 0;
+  try {
+    for (let seed = first; seed < first + cases; seed++) {
+      const liar = new Liar(rig, randomFrom(seed));
+      try {
+        if (liar.run() === "fault") faults++;
+        liar.recover();
+        liar.prove(seed);
+      } catch (error) {
+        throw new Error(
+          `case ${seed} with ${features.join(", ")}, debug ${debug}`,
+          { cause: error },
+        );
+      }
+    }
+  } finally {
+    rig.close();
+  }
+  return faults;
+}
+
+featureCombinations().forEach((features, number) => {
+  const first = ONLY_CASE || number * CASES_EACH + 1;
+  const name = features.join(", ") || "split, nothing else";
+  Deno.test(`a hostile device with ${name}, cases from ${first}`, () => {
+    // The driver is faster, and goes other ways, where it need not catch misuse.
+    if (ONLY_CASE > 0) {
+      for (const debug of [true, false]) lie(features, debug, ONLY_CASE, 1);
+      return;
+    }
+    const half = CASES_EACH / 2;
+    const faults = lie(features, true, first, half) +
+      lie(features, false, first + half, half);
+    assert(faults > CASES_EACH / 4, "many lies are seen");
+    assert(faults < CASES_EACH, "some do no harm");
+  });
+});
