@@ -1,12 +1,12 @@
 /**
- * A virtio network device, whatever carries it: which step follows which, and how it comes back.
+ * A virtio network device, whatever carries it: which step follows which.
  *
  * Section numbers are those of the Virtual I/O Device specification, version 1.2.
  *
  * @module
  */
 import type { BusDevice, VirtioQueueBus } from "../../bus/bus.ts";
-import type { VirtioTransport } from "../../bus/virtio.ts";
+import type { VirtioTransport, VirtqueueSetup } from "../../bus/virtio.ts";
 import type { DeviceConfig } from "../../config.ts";
 import type {
   DeviceFeatures,
@@ -21,7 +21,6 @@ import { BaseDevice, type LocalPair } from "../base_device.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
 import type { MemorySizes } from "../device_memory.ts";
 import { Word } from "../queue_control.ts";
-import { delay, until } from "../wait.ts";
 import {
   ControlQueue,
   controlQueueBytes,
@@ -29,6 +28,7 @@ import {
 } from "./control_queue.ts";
 import { accepts, featureNames } from "./features.ts";
 import { DESCRIPTOR_BYTES, ringBytes, virtqueueAddresses } from "./layout.ts";
+import { Lifecycle, type Pairs } from "./lifecycle.ts";
 import { agree, type Agreement, configFor } from "./negotiation.ts";
 import { type NetStatus, readNetStatus } from "./net_config.ts";
 import { createRxQueue, createTxQueue, renewPair } from "./queues.ts";
@@ -42,12 +42,6 @@ const MODEL = "virtio-net";
 
 /** Mbit/s where the device does not say. */
 const UNKNOWN_SPEED = 10_000;
-/** How soon it is seen that the device needs a reset, or wants something. */
-const WATCH_INTERVAL_MS = 100;
-/** How long the users of queues may take to start their rings afresh before the others go on without them. */
-const RENEWAL_TIMEOUT_MS = 2000;
-/** Between two attempts to get a device back. */
-const RETRY_INTERVAL_MS = 500;
 
 /** A virtio network device. */
 export class VirtioDevice extends BaseDevice<BusDevice> {
@@ -60,20 +54,9 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
   readonly #settings: Settings;
   #agreement: Agreement | undefined;
   #control: ControlQueue | undefined;
-  /** True from DRIVER_OK until the device is reset or gone. */
-  #live = false;
-  /** Queue pairs that the device uses. */
-  readonly #enabled = new Set<number>();
-  /** Queue pairs that stand still until they are restarted. */
-  readonly #halted = new Set<number>();
+  #lifecycle: Lifecycle | undefined;
   /** Queue pairs that another isolate may use. */
   readonly #described = new Set<number>();
-  /** One change of the rings after the other. */
-  #turn: Promise<void> = Promise.resolve();
-  #recovering = false;
-  /** True when the device was reset and did not come up again. */
-  #failed = false;
-  #watch: ReturnType<typeof setInterval> | undefined;
   #announcements = 0;
   #counted: DeviceStats = emptyStats();
 
@@ -115,6 +98,10 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
       vlanFilter: accepts(features, "vlan-filter"),
       virtio: featureNames(bits),
     };
+  }
+
+  get #live(): boolean {
+    return this.#lifecycle?.live ?? false;
   }
 
   get #agreed(): Agreement {
@@ -175,19 +162,28 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
 
   /** Section 3.1.1, steps 7 and 8. */
   protected override async configureChip(): Promise<void> {
-    if (this.#agreed.controlQueue !== undefined) {
-      const { controlQueue, features } = this.#agreed;
+    const { bits, controlQueue, features } = this.#agreed;
+    const transport = this.#transport;
+    if (controlQueue !== undefined) {
       this.#control = new ControlQueue({
         memory: this.commandMemory,
         features,
         depth: this.#controlDepth,
-        notify: () => this.#transport.notify(controlQueue),
+        notify: () => transport.notify(controlQueue),
       });
     }
-    for (const index of this.#pairs()) this.#arm(index);
-    await this.#inTurn(() => this.#bringUp());
-    this.#watch = setInterval(() => this.#look(), WATCH_INTERVAL_MS);
-    Deno.unrefTimer(this.#watch);
+    this.#lifecycle = new Lifecycle({
+      transport,
+      bits,
+      pairs: this.#queuePairs(),
+      configVector: this.linkVectorOnly ? 0 : this.config.queues,
+      address: this.address,
+      enableOthers: () => this.#enableControl(),
+      onChange: (live) => this.#changed(live),
+      onWatch: () => this.#lookForAnnouncement(),
+      isClosed: () => this.closed,
+    });
+    await this.#lifecycle.start();
   }
 
   /** Nothing to do: vectors are set up with their queues, and each queue asks for its interrupts itself. */
@@ -207,43 +203,15 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
 
   /** All at once in {@linkcode stopDma} when the device closes. */
   protected override async stopRings(index: number): Promise<void> {
-    if (this.closed) return;
-    await this.#inTurn(async () => {
-      this.#halted.add(index);
-      if (this.#enabled.delete(index)) await this.#disable(index);
-    });
-  }
-
-  /** Stops one pair, or all of them and starts the others anew where the device cannot do that. */
-  async #disable(index: number): Promise<void> {
-    const transport = this.#transport;
-    // It comes back by itself, without this pair.
-    if (transport.needsReset) return await transport.shutDown();
-    if (!transport.queuesAlone) return await this.#restart();
-    try {
-      await transport.stop(2 * index);
-      await transport.stop(2 * index + 1);
-    } catch (error) {
-      log("warn", this.address, `could not stop queue ${index}: ${error}`);
-      await this.#restart();
-    }
+    if (!this.closed) await this.#lifecycle?.halt(index);
   }
 
   protected override async startRings(index: number): Promise<void> {
-    await this.#inTurn(async () => {
-      this.#arm(index);
-      this.#halted.delete(index);
-      // Otherwise it comes up with the device.
-      if (!this.#live) return;
-      if (this.#transport.queuesAlone) await this.#enableLate([index]);
-      else await this.#restart(index);
-    });
+    await this.#lifecycle?.resume(index);
   }
 
   protected override async stopDma(): Promise<void> {
-    clearInterval(this.#watch);
-    this.#live = false;
-    await this.#inTurn(() => this.#transport.shutDown());
+    await (this.#lifecycle?.end() ?? this.#transport.shutDown());
   }
 
   override queue(index: number): VirtioPair {
@@ -272,7 +240,7 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
   protected override collectStatistics(into: DeviceStats): void {
     if (this.closed) return;
     const now = emptyStats();
-    for (const index of this.#pairs()) {
+    for (let index = 0; index < this.config.queues; index++) {
       const counters = this.counters(index);
       now.rxPackets += counters.get("rxPackets");
       now.rxBytes += counters.get("rxBytes");
@@ -341,58 +309,44 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
     return this.#live ? this.#control : undefined;
   }
 
-  #pairs(): number[] {
-    return Array.from({ length: this.config.queues }, (_, index) => index);
+  /** The pairs of this device, for its lifecycle. */
+  #queuePairs(): Pairs {
+    return {
+      count: this.config.queues,
+      words: (index) => this.controlWords(index),
+      setups: (index) => this.#setups(index),
+      arm: (index) => this.#arm(index),
+      renew: (index) => renewPair(this.localQueue(index)),
+      isShared: (index) => this.#described.has(index),
+      wake: (index) => this.wakeUser(index),
+    };
   }
 
-  /** Fresh rings, where nobody uses the pair and its packets are at home. */
+  #setups(index: number): VirtqueueSetup[] {
+    const { rx, tx } = this.ringAddresses(index);
+    const { rxDepth, txDepth } = this.config;
+    const { features } = this.#agreed;
+    this.step(`virtqueues of pair ${index}`);
+    return [
+      {
+        ...virtqueueAddresses(features, rxDepth, rx),
+        size: rxDepth,
+        vector: this.linkVectorOnly ? undefined : index,
+      },
+      {
+        ...virtqueueAddresses(features, txDepth, tx),
+        size: txDepth,
+        vector: undefined,
+      },
+    ];
+  }
+
   #arm(index: number): void {
     const words = this.controlWords(index);
     const { rx, tx } = this.queue(index);
     tx.arm();
     rx.arm();
     Atomics.store(words, Word.Renewed, Atomics.load(words, Word.Epoch));
-  }
-
-  /** Section 3.1.1, steps 7 and 8, with the pairs whose rings are fresh. Features are accepted. */
-  async #bringUp(): Promise<void> {
-    const transport = this.#transport;
-    this.#enabled.clear();
-    const { queues } = this.config;
-    await transport.routeConfig(this.linkVectorOnly ? 0 : queues);
-    const ready = this.#pairs().filter((index) => this.#isFresh(index));
-    for (const index of ready) await this.#enable(index);
-    await this.#enableControl();
-    await transport.start();
-    this.#live = true;
-    for (const index of ready) transport.notify(2 * index);
-    this.#settings.send(this.#commands);
-    this.raiseLink();
-  }
-
-  async #enable(index: number): Promise<void> {
-    const { rx, tx } = this.ringAddresses(index);
-    const { rxDepth, txDepth } = this.config;
-    const { features } = this.#agreed;
-    this.step(`virtqueues of pair ${index}`);
-    const rings = [
-      { size: rxDepth, iova: rx, vector: this.#vector(index) },
-      { size: txDepth, iova: tx, vector: undefined },
-    ];
-    for (const [direction, { size, iova, vector }] of rings.entries()) {
-      const virtqueue = 2 * index + direction;
-      await this.#transport.setUp(virtqueue, {
-        ...virtqueueAddresses(features, size, iova),
-        size,
-        vector,
-      });
-      await this.#transport.enable(virtqueue);
-    }
-    this.#enabled.add(index);
-  }
-
-  #vector(index: number): number | undefined {
-    return this.linkVectorOnly ? undefined : index;
   }
 
   async #enableControl(): Promise<void> {
@@ -408,109 +362,9 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
     await this.#transport.enable(controlQueue);
   }
 
-  /** True for a pair that the device may use: not halted, and nobody is asked to start its rings afresh. */
-  #isFresh(index: number): boolean {
-    const words = this.controlWords(index);
-    return !this.#halted.has(index) &&
-      Atomics.load(words, Word.Renewed) === Atomics.load(words, Word.Epoch);
-  }
-
-  /** Starts pairs while others run. */
-  async #enableLate(pairs: readonly number[]): Promise<void> {
-    for (const index of pairs) {
-      await this.#enable(index);
-      this.#transport.notify(2 * index);
-    }
-  }
-
-  /**
-   * Resets the device and brings it up again: what it had of other pairs is lost to them.
-   * @param idle A pair that nobody uses yet.
-   */
-  async #restart(idle?: number): Promise<void> {
-    this.#live = false;
-    try {
-      await this.#transport.reset();
-      await this.#renew(idle);
-    } catch (error) {
-      this.#failed = true;
-      throw error;
-    }
-  }
-
-  /** After a reset: fresh rings in every pair, then everything as it was. */
-  async #renew(idle?: number): Promise<void> {
-    const { bits } = this.#agreed;
-    const missing = bits & ~this.#transport.offered;
-    if (missing !== 0n) {
-      throw new NotSupportedError(
-        `${this.address} came back without ${
-          featureNames(missing).join(", ")
-        }, which its queues use: open it anew`,
-      );
-    }
-    await this.#transport.acceptFeatures(bits);
-    if (idle !== undefined) this.#arm(idle);
-    const others = this.#pairs().filter((index) =>
-      index !== idle && !this.#halted.has(index)
-    );
-    await this.#renewPairs(others);
-    if (!this.closed) await this.#bringUp();
-  }
-
-  /** Makes the rings of pairs fresh where this isolate alone uses them, and asks their users where not. */
-  async #renewPairs(pairs: readonly number[]): Promise<void> {
-    for (const index of pairs) {
-      Atomics.add(this.controlWords(index), Word.Epoch, 1);
-      if (this.#described.has(index)) continue;
-      renewPair(this.localQueue(index));
-      this.#arm(index);
-    }
-    // Nobody may be there to follow where a stop was asked for: the next user does.
-    const active = pairs.filter((index) =>
-      this.controlWords(index)[Word.Stop] === 0
-    );
-    const followed = (index: number) => {
-      if (this.#isFresh(index)) return true;
-      this.wakeUser(index);
-      return false;
-    };
-    const all = () => this.closed || active.every(followed);
-    if (await until(all, RENEWAL_TIMEOUT_MS)) return;
-    const late = active.filter((index) => !this.#isFresh(index));
-    log(
-      "warn",
-      this.address,
-      `goes on without queue ${
-        late.join(", ")
-      }, whose user does not call receive() or send(): it is started when it does`,
-    );
-  }
-
-  /** Looks at what changes by itself. */
-  #look(): void {
-    if (this.closed || this.#recovering) return;
-    if (this.#transport.needsReset || this.#failed) {
-      void this.#recover();
-      return;
-    }
-    if (!this.#live) return;
-    this.#lookForAnnouncement();
-    if (this.#late().length > 0) void this.#attempt(() => this.#startLate());
-  }
-
-  /** Pairs whose rings were made fresh after the device had gone on without them. */
-  #late(): number[] {
-    return this.#pairs().filter((index) =>
-      !this.#enabled.has(index) && this.#isFresh(index)
-    );
-  }
-
-  async #startLate(): Promise<void> {
-    const late = this.#late();
-    if (late.length === 0 || !this.#live) return;
-    if (this.#transport.queuesAlone) await this.#enableLate(late);
-    else await this.#restart();
+  #changed(live: boolean): void {
+    if (live) this.#settings.send(this.#commands);
+    this.raiseLink();
   }
 
   /** The device was moved: switches must learn where it is now (5.1.6.5.4). */
@@ -522,49 +376,6 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
       this.raiseLink();
     } catch (error) {
       log("warn", this.address, `could not answer an announcement: ${error}`);
-    }
-  }
-
-  /** The device needs a reset, or its backend has gone: gets it back, however long that takes. */
-  async #recover(): Promise<void> {
-    this.#recovering = true;
-    this.#failed = this.#live = false;
-    this.#enabled.clear();
-    this.raiseLink();
-    log("warn", this.address, "needs a reset: its queues stand still");
-    await this.#attempt(() => this.#transport.shutDown());
-    while (!this.closed && !await this.#comeBack()) {
-      await delay(RETRY_INTERVAL_MS);
-    }
-    this.#recovering = false;
-  }
-
-  /** One attempt. The wait for a backend holds nobody up. */
-  async #comeBack(): Promise<boolean> {
-    try {
-      await this.#transport.reset();
-      if (this.closed) return false;
-      await this.#inTurn(() => this.#renew());
-      log("warn", this.address, "is back");
-      return true;
-    } catch (error) {
-      this.#live = false;
-      if (!this.closed) log("warn", this.address, `is not back: ${error}`);
-      return false;
-    }
-  }
-
-  #inTurn(action: () => Promise<void>): Promise<void> {
-    const done = this.#turn.then(action);
-    this.#turn = done.catch(() => {});
-    return done;
-  }
-
-  async #attempt(action: () => Promise<void>): Promise<void> {
-    try {
-      await this.#inTurn(action);
-    } catch (error) {
-      log("warn", this.address, String(error));
     }
   }
 }

@@ -1,0 +1,328 @@
+/**
+ * A device from its first DRIVER_OK to its end: pairs of virtqueues that are halted and started again, and what happens
+ * when the device needs a reset or its backend goes away.
+ *
+ * Rings are touched by their users alone. After a reset the device object raises each pair's epoch; whoever uses the
+ * pair sees it at its next `receive()` or `send()`, frees what the rings held, and follows (`rings.ts`). Then the device
+ * is given the rings again. It goes on without a pair whose user does not follow in time, and takes it in later.
+ *
+ * Section numbers are those of the Virtual I/O Device specification, version 1.2.
+ *
+ * @module
+ */
+import type { VirtioTransport, VirtqueueSetup } from "../../bus/virtio.ts";
+import { NotSupportedError } from "../../errors.ts";
+import { log } from "../../log.ts";
+import { Word } from "../queue_control.ts";
+import { delay, until } from "../wait.ts";
+import { featureNames } from "./features.ts";
+
+/** How soon it is seen that the device needs a reset. */
+const WATCH_INTERVAL_MS = 100;
+/** How long the users of queues may take to start their rings afresh before the others go on without them. */
+const RENEWAL_TIMEOUT_MS = 2000;
+/** Between two attempts to get a device back. */
+const RETRY_INTERVAL_MS = 500;
+
+/** The queue pairs of a device. */
+export interface Pairs {
+  /** How many there are. */
+  readonly count: number;
+  /** The words that the users of a pair share. */
+  words(index: number): Int32Array;
+  /** How both virtqueues of a pair are set up: receive, transmit. */
+  setups(index: number): readonly VirtqueueSetup[];
+  /** Fresh rings, where nobody uses the pair and its packets are at home. */
+  arm(index: number): void;
+  /** Frees what the rings of a pair hold, where this isolate alone uses it. */
+  renew(index: number): void;
+  /** True when another isolate may use the pair. */
+  isShared(index: number): boolean;
+  /** Makes the user of a pair look at its words. */
+  wake(index: number): void;
+}
+
+/** What a lifecycle needs. */
+export interface LifecycleOptions {
+  /** The device, reset and with its features accepted. */
+  readonly transport: VirtioTransport;
+  /** What was accepted. */
+  readonly bits: bigint;
+  /** Its queue pairs, none of them used yet. */
+  readonly pairs: Pairs;
+  /** The vector for changes of configuration. */
+  readonly configVector: number;
+  /** Where the log says that it is. */
+  readonly address: string;
+  /** Sets up and enables virtqueues besides those of the pairs. */
+  readonly enableOthers: () => Promise<void>;
+  /** Called when the device went live, and when it ceased to be. */
+  readonly onChange: (live: boolean) => void;
+  /** Called now and then while it is live. */
+  readonly onWatch: () => void;
+  /** True once the device is being closed. */
+  readonly isClosed: () => boolean;
+}
+
+/** Keeps a device running. */
+export class Lifecycle {
+  readonly #options: LifecycleOptions;
+  readonly #transport: VirtioTransport;
+  readonly #pairs: Pairs;
+  /** True from DRIVER_OK until the device is reset or gone. */
+  #live = false;
+  /** Pairs that the device uses. */
+  readonly #enabled = new Set<number>();
+  /** Pairs that stand still until they are started again. */
+  readonly #halted = new Set<number>();
+  /** One change of the virtqueues after the other. */
+  #turn: Promise<void> = Promise.resolve();
+  #recovering = false;
+  /** True when the device was reset and did not come up again. */
+  #failed = false;
+  #watch: ReturnType<typeof setInterval> | undefined;
+
+  /** @param options The device, and whom to tell. */
+  constructor(options: LifecycleOptions) {
+    this.#options = options;
+    this.#transport = options.transport;
+    this.#pairs = options.pairs;
+  }
+
+  /** True while the device can be told something, and its queues work. */
+  get live(): boolean {
+    return this.#live;
+  }
+
+  /** Section 3.1.1, steps 7 and 8, for the first time. */
+  async start(): Promise<void> {
+    for (const index of this.#indexes()) this.#pairs.arm(index);
+    await this.#inTurn(() => this.#bringUp());
+    this.#watch = setInterval(() => this.#look(), WATCH_INTERVAL_MS);
+    Deno.unrefTimer(this.#watch);
+  }
+
+  /** Stops a pair: the device touches no packet of it when this resolves. */
+  async halt(index: number): Promise<void> {
+    await this.#inTurn(async () => {
+      this.#halted.add(index);
+      if (this.#enabled.delete(index)) await this.#disable(index);
+    });
+  }
+
+  /** Starts a pair that was halted, and that nobody uses yet, with fresh rings. */
+  async resume(index: number): Promise<void> {
+    await this.#inTurn(async () => {
+      this.#pairs.arm(index);
+      this.#halted.delete(index);
+      // Otherwise it comes up with the device.
+      if (!this.#live) return;
+      if (this.#transport.queuesAlone) await this.#enableLate([index]);
+      else await this.#restart(index);
+    });
+  }
+
+  /** Stops all of it, for good. */
+  async end(): Promise<void> {
+    clearInterval(this.#watch);
+    this.#live = false;
+    await this.#inTurn(() => this.#transport.shutDown());
+  }
+
+  #indexes(): number[] {
+    return Array.from({ length: this.#pairs.count }, (_, index) => index);
+  }
+
+  /** Section 3.1.1, steps 7 and 8, with the pairs whose rings are fresh. */
+  async #bringUp(): Promise<void> {
+    const { configVector, enableOthers, onChange } = this.#options;
+    const transport = this.#transport;
+    this.#enabled.clear();
+    await transport.routeConfig(configVector);
+    const ready = this.#indexes().filter((index) => this.#isFresh(index));
+    for (const index of ready) await this.#enable(index);
+    await enableOthers();
+    await transport.start();
+    this.#live = true;
+    for (const index of ready) transport.notify(2 * index);
+    onChange(true);
+  }
+
+  async #enable(index: number): Promise<void> {
+    const setups = this.#pairs.setups(index);
+    for (const [direction, setup] of setups.entries()) {
+      const virtqueue = 2 * index + direction;
+      await this.#transport.setUp(virtqueue, setup);
+      await this.#transport.enable(virtqueue);
+    }
+    this.#enabled.add(index);
+  }
+
+  /** Starts pairs while others run. */
+  async #enableLate(pairs: readonly number[]): Promise<void> {
+    for (const index of pairs) {
+      await this.#enable(index);
+      this.#transport.notify(2 * index);
+    }
+  }
+
+  /** Stops one pair, or all of them and starts the others anew where the device cannot do that. */
+  async #disable(index: number): Promise<void> {
+    const transport = this.#transport;
+    // It comes back by itself, without this pair.
+    if (transport.needsReset) return await transport.shutDown();
+    if (!transport.queuesAlone) return await this.#restart();
+    try {
+      await transport.stop(2 * index);
+      await transport.stop(2 * index + 1);
+    } catch (error) {
+      this.#warn(`could not stop queue ${index}: ${error}`);
+      await this.#restart();
+    }
+  }
+
+  /** True for a pair that the device may use: not halted, and nobody is asked to start its rings afresh. */
+  #isFresh(index: number): boolean {
+    const words = this.#pairs.words(index);
+    return !this.#halted.has(index) &&
+      Atomics.load(words, Word.Renewed) === Atomics.load(words, Word.Epoch);
+  }
+
+  /**
+   * Resets the device and brings it up again: what it had of other pairs is lost to them.
+   * @param idle A pair that nobody uses yet.
+   */
+  async #restart(idle?: number): Promise<void> {
+    this.#live = false;
+    try {
+      await this.#transport.reset();
+      await this.#renew(idle);
+    } catch (error) {
+      this.#failed = true;
+      throw error;
+    }
+  }
+
+  /** After a reset: fresh rings in every pair, then everything as it was. */
+  async #renew(idle?: number): Promise<void> {
+    const { address, bits, isClosed } = this.#options;
+    const missing = bits & ~this.#transport.offered;
+    if (missing !== 0n) {
+      throw new NotSupportedError(
+        `${address} came back without ${
+          featureNames(missing).join(", ")
+        }, which its queues use: open it anew`,
+      );
+    }
+    await this.#transport.acceptFeatures(bits);
+    if (idle !== undefined) this.#pairs.arm(idle);
+    await this.#renewPairs(
+      this.#indexes().filter((index) =>
+        index !== idle && !this.#halted.has(index)
+      ),
+    );
+    if (!isClosed()) await this.#bringUp();
+  }
+
+  /** Makes the rings of pairs fresh where this isolate alone uses them, and asks their users where not. */
+  async #renewPairs(indexes: readonly number[]): Promise<void> {
+    const pairs = this.#pairs;
+    for (const index of indexes) {
+      Atomics.add(pairs.words(index), Word.Epoch, 1);
+      if (pairs.isShared(index)) continue;
+      pairs.renew(index);
+      pairs.arm(index);
+    }
+    // Nobody may be there to follow where a stop was asked for: the next user does.
+    const active = indexes.filter((index) =>
+      pairs.words(index)[Word.Stop] === 0
+    );
+    const followed = (index: number) => {
+      if (this.#isFresh(index)) return true;
+      pairs.wake(index);
+      return false;
+    };
+    const all = () => this.#options.isClosed() || active.every(followed);
+    if (await until(all, RENEWAL_TIMEOUT_MS)) return;
+    const late = active.filter((index) => !this.#isFresh(index));
+    this.#warn(
+      `goes on without queue ${
+        late.join(", ")
+      }, whose user does not call receive() or send(): it is started when it does`,
+    );
+  }
+
+  #look(): void {
+    if (this.#options.isClosed() || this.#recovering) return;
+    if (this.#transport.needsReset || this.#failed) {
+      void this.#recover();
+      return;
+    }
+    if (!this.#live) return;
+    this.#options.onWatch();
+    if (this.#late().length > 0) void this.#attempt(() => this.#startLate());
+  }
+
+  /** Pairs whose rings were made fresh after the device had gone on without them. */
+  #late(): number[] {
+    return this.#indexes().filter((index) =>
+      !this.#enabled.has(index) && this.#isFresh(index)
+    );
+  }
+
+  async #startLate(): Promise<void> {
+    const late = this.#late();
+    if (late.length === 0 || !this.#live) return;
+    if (this.#transport.queuesAlone) await this.#enableLate(late);
+    else await this.#restart();
+  }
+
+  /** Gets the device back, however long that takes. */
+  async #recover(): Promise<void> {
+    const { isClosed, onChange } = this.#options;
+    this.#recovering = true;
+    this.#failed = this.#live = false;
+    this.#enabled.clear();
+    onChange(false);
+    this.#warn("needs a reset: its queues stand still");
+    await this.#attempt(() => this.#transport.shutDown());
+    while (!isClosed() && !await this.#comeBack()) {
+      await delay(RETRY_INTERVAL_MS);
+    }
+    this.#recovering = false;
+  }
+
+  /** One attempt. The wait for a backend holds nobody up. */
+  async #comeBack(): Promise<boolean> {
+    const { isClosed } = this.#options;
+    try {
+      await this.#transport.reset();
+      if (isClosed()) return false;
+      await this.#inTurn(() => this.#renew());
+      this.#warn("is back");
+      return true;
+    } catch (error) {
+      this.#live = false;
+      if (!isClosed()) this.#warn(`is not back: ${error}`);
+      return false;
+    }
+  }
+
+  #inTurn(action: () => Promise<void>): Promise<void> {
+    const done = this.#turn.then(action);
+    this.#turn = done.catch(() => {});
+    return done;
+  }
+
+  async #attempt(action: () => Promise<void>): Promise<void> {
+    try {
+      await this.#inTurn(action);
+    } catch (error) {
+      this.#warn(String(error));
+    }
+  }
+
+  #warn(message: string): void {
+    log("warn", this.#options.address, message);
+  }
+}
