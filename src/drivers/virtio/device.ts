@@ -5,7 +5,11 @@
  *
  * @module
  */
-import type { BusDevice, VirtioQueueBus } from "../../bus/bus.ts";
+import type {
+  BusDescription,
+  BusDevice,
+  VirtioQueueBus,
+} from "../../bus/bus.ts";
 import type { VirtioTransport, VirtqueueSetup } from "../../bus/virtio.ts";
 import type { DeviceConfig } from "../../config.ts";
 import type {
@@ -153,6 +157,10 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
 
   protected override checkConfig(): void {
     this.adopt(configFor(this.#transport, this.#agreed, this.config));
+  }
+
+  protected override describeBus(): BusDescription {
+    return this.#transport.describe();
   }
 
   /** It was reset in {@linkcode prepare}. */
