@@ -81,6 +81,8 @@ export class Lifecycle {
   /** True when the device was reset and did not come up again. */
   #failed = false;
   #watch: ReturnType<typeof setInterval> | undefined;
+  /** Why it did not come back the last time. */
+  #obstacle = "";
 
   /** @param options The device, and whom to tell. */
   constructor(options: LifecycleOptions) {
@@ -299,13 +301,21 @@ export class Lifecycle {
       await this.#transport.reset();
       if (isClosed()) return false;
       await this.#inTurn(() => this.#renew());
+      this.#obstacle = "";
       this.#warn("is back");
       return true;
     } catch (error) {
       this.#live = false;
-      if (!isClosed()) this.#warn(`is not back: ${error}`);
+      if (!isClosed()) this.#warnOnce(`is not back: ${error}`);
       return false;
     }
+  }
+
+  /** Many attempts fail for the same reason. */
+  #warnOnce(obstacle: string): void {
+    if (obstacle === this.#obstacle) return;
+    this.#obstacle = obstacle;
+    this.#warn(obstacle);
   }
 
   #inTurn(action: () => Promise<void>): Promise<void> {
