@@ -211,6 +211,7 @@ export class Mempool {
     const sizes = checkedSizes(options);
     const id = takeId();
     const bytes = DmaMemory.allocate({
+      ...(domain?.pagewise ? { unit: sizes.stride } : {}),
       label: "ixl-mempool",
       contiguous: domain?.contiguous ?? false,
       fileBacked: domain?.fileBacked ?? false,
@@ -226,8 +227,10 @@ export class Mempool {
       throw error;
     }
     const { entries, ...rest } = sizes;
+    const stride = domain?.pagewise ? bytes.unit : sizes.stride;
     const pool = new Mempool({
       ...rest,
+      stride,
       id,
       buffer: bytes.buffer,
       byteOffset: bytes.byteOffset + HEADROOM,

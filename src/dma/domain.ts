@@ -15,6 +15,11 @@ export interface DmaDomain {
   /** True where other processes are the devices: only memory that was allocated `fileBacked` can be attached. */
   readonly fileBacked?: boolean;
   /**
+   * True behind an IOMMU of which not every device makes one piece: QEMU's igb and e1000e drop a frame on sending whose
+   * two pages are not neighbours in RAM. Memory on small pages is then used in units that do not cross a page.
+   */
+  readonly pagewise?: boolean;
+  /**
    * Sets I/O virtual addresses aside for the whole reservation and maps the committed part.
    * The range never crosses a multiple of 4 GiB: the upper half of an address is the same for all its bytes.
    */
@@ -32,6 +37,8 @@ export interface DmaDomain {
 
 /** The mapping calls of one kind of IOMMU. */
 export interface IommuMap {
+  /** See {@linkcode DmaDomain.pagewise}. */
+  readonly pagewise?: boolean;
   /** Lets devices reach `length` bytes of `memory` from `offset` on, at `iova`. */
   map(memory: DmaMemory, offset: number, length: number, iova: bigint): void;
   /** Takes a range back. */

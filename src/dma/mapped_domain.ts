@@ -19,6 +19,8 @@ interface Attachment {
 
 /** A {@linkcode DmaDomain} over an allocator of addresses and the calls that map them. */
 export class MappedDomain implements DmaDomain {
+  /** {@inheritDoc DmaDomain.pagewise} */
+  readonly pagewise: boolean;
   readonly #attached = new Map<DmaMemory, Attachment>();
 
   /**
@@ -28,7 +30,9 @@ export class MappedDomain implements DmaDomain {
   constructor(
     readonly iovas: IovaAllocator,
     readonly iommu: IommuMap,
-  ) {}
+  ) {
+    this.pagewise = iommu.pagewise ?? false;
+  }
 
   /** {@inheritDoc DmaDomain.attach} */
   attach(memory: DmaMemory): bigint {

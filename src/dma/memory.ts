@@ -32,6 +32,11 @@ export interface DmaMemoryOptions {
   /** Address space set aside for {@linkcode DmaMemory.commit}, in bytes; default: `bytes`. */
   readonly reserve?: number;
   /**
+   * Bytes of the units, of at most a page, that it is used in, each of which shall lie in one page: on small pages a
+   * unit is longer then ({@linkcode DmaMemory.unit}), and the memory with it. `bytes` and `reserve` are multiples of it.
+   */
+  readonly unit?: number;
+  /**
    * "auto" (the default) takes 2 MiB hugepages and falls back to plain memory; `IXL_HUGEPAGES=never` makes it
    * plain, `IXL_HUGEPAGES=require` makes it fail instead of falling back.
    */
@@ -76,6 +81,8 @@ export class DmaMemory {
   readonly pageSize: number;
   /** Reserved bytes, a multiple of `pageSize`. */
   readonly reserved: number;
+  /** Bytes from one unit to the next, where it was asked for in units. */
+  readonly unit: number;
   readonly #memfd: MemFd | undefined;
   readonly #neighbours: ContiguousPages | undefined;
   readonly #lock: boolean;
@@ -89,8 +96,10 @@ export class DmaMemory {
   ) {
     this.pageSize = backing === "hugepages-1g" ? HUGEPAGE_1G : HUGEPAGE_2M;
     if (backing === "plain" || backing === "memfd") this.pageSize = PAGE_SIZE;
+    const { unit = 1, bytes, reserve = 0 } = options;
+    this.unit = this.pageSize === PAGE_SIZE ? wholeInPage(unit) : unit;
     this.reserved = this.#roundUp(
-      Math.max(options.reserve ?? 0, options.bytes),
+      Math.max(reserve, bytes) / unit * this.unit,
     );
     this.#lock = options.lock ?? false;
     this.#numaNode = options.numaNode ?? -1;
@@ -153,7 +162,7 @@ export class DmaMemory {
     const needsFile = wanted === "plain" && options.fileBacked;
     const memory = new DmaMemory(needsFile ? "memfd" : wanted, options);
     try {
-      memory.commit(options.bytes);
+      memory.commit(options.bytes / (options.unit ?? 1) * memory.unit);
     } catch (error) {
       memory.free();
       throw error;
@@ -249,4 +258,9 @@ export class DmaMemory {
   #roundUp(bytes: number): number {
     return Math.ceil(bytes / this.pageSize) * this.pageSize;
   }
+}
+
+/** The least length of a unit with which no unit crosses a small page; one that is longer than a page cannot but. */
+function wholeInPage(unit: number): number {
+  return unit > PAGE_SIZE ? unit : 2 ** Math.ceil(Math.log2(unit));
 }

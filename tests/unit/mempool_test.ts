@@ -5,9 +5,11 @@ import {
   assertThrows,
 } from "@std/assert";
 import { Batch } from "../../src/batch.ts";
+import { IovaAllocator } from "../../src/dma/iova.ts";
+import { MappedDomain } from "../../src/dma/mapped_domain.ts";
 import { ConfigError, PoolError } from "../../src/errors.ts";
 import { Handover } from "../../src/handover.ts";
-import { INDEX_MASK, Mempool } from "../../src/mempool.ts";
+import { HEADROOM, INDEX_MASK, Mempool } from "../../src/mempool.ts";
 import { Packet } from "../../src/packet.ts";
 
 const PLAIN = { backing: "plain" } as const;
@@ -270,5 +272,39 @@ Deno.test("Handover carries packets to another worker and freed ones home", asyn
   } finally {
     worker.terminate();
     pool.destroy();
+  }
+});
+
+Deno.test("Mempool of small pages behind an IOMMU has no entry that crosses a page", () => {
+  const PAGE = 4096;
+  const iovas = new IovaAllocator([{ start: 1n << 21n, end: 1n << 32n }]);
+  const domain = new MappedDomain(iovas, {
+    pagewise: true,
+    map: () => {},
+    unmap: () => {},
+  });
+  for (const entrySize of [256, 1024, 2048, 3968]) {
+    for (const debug of [false, true]) {
+      const pool = Mempool.create(
+        { entries: 20, maxEntries: 40, entrySize, debug, memory: PLAIN },
+        domain,
+      );
+      pool.extend(20);
+      const firstBytes = takeAll(pool).map((handle) =>
+        pool.iovaLow + pool.offset(handle)
+      );
+      assertEquals(firstBytes.length, 40);
+      for (const first of firstBytes) {
+        assertEquals(
+          Math.floor((first - HEADROOM) / PAGE),
+          Math.floor((first + entrySize - 1) / PAGE),
+        );
+      }
+      assertEquals(
+        pool.committedBytes,
+        Math.ceil(40 * pool.stride / PAGE) * PAGE,
+      );
+      pool.destroy();
+    }
   }
 });

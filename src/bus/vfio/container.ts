@@ -160,6 +160,7 @@ export class VfioContainer {
       { start, end },
     ) => ({ start: start < FIRST_IOVA ? FIRST_IOVA : start, end }));
     return new MappedDomain(new IovaAllocator(ranges), {
+      pagewise: true,
       map: (memory, offset, length, iova) => {
         try {
           mapDma(this.#fd, memory.address + BigInt(offset), iova, length);
