@@ -269,6 +269,7 @@ export class FakeServer {
 
   /** Ends all connections and stops listening. */
   async close(): Promise<void> {
+    if (this.#closed) return;
     this.#closed = true;
     await this.#accepting;
     await Promise.all(this.backends.map((backend) => backend.close()));

@@ -1,0 +1,131 @@
+/** The virtio device over a backend that comes and goes. What passes through it, DPDK judges. */
+
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
+import { type Device, type LinkState, openDevice } from "../../src/device.ts";
+import { IxlError } from "../../src/errors.ts";
+import { withoutLeaks } from "../support/leaks.ts";
+import { until } from "../support/until.ts";
+import {
+  type BackendPlan,
+  FakeServer,
+  PLAIN,
+} from "../support/vhost_backend.ts";
+
+const F_MERGEABLE = 1n << 15n;
+const MERGEABLE: BackendPlan = {
+  ...PLAIN,
+  features: PLAIN.features | F_MERGEABLE,
+};
+
+/** Opens a device on backends that serve one connection each, the last plan all further ones. */
+function withDevice(
+  plans: readonly BackendPlan[],
+  use: (device: Device, server: FakeServer) => Promise<void>,
+): Promise<void> {
+  return withoutLeaks(async () => {
+    const folder = Deno.makeTempDirSync();
+    const path = `${folder}/socket`;
+    const server = new FakeServer(path, plans);
+    try {
+      await using device = await openDevice({
+        address: `vhost-user:${path}?mac=02:00:00:00:00:07`,
+        hugepages: "never",
+      });
+      await use(device, server);
+    } finally {
+      await server.close();
+      Deno.removeSync(folder);
+    }
+  });
+}
+
+/** What is written to standard error meanwhile, line by line. */
+function listen(): Disposable & { readonly lines: string[] } {
+  const lines: string[] = [];
+  const original = console.error;
+  console.error = (line: string) => void lines.push(line);
+  return {
+    lines,
+    [Symbol.dispose]: () => void (console.error = original),
+  };
+}
+
+Deno.test("a vhost-user device has the address and the features that it is given", () =>
+  withDevice([MERGEABLE], (device, server) => {
+    assertEquals(device.macAddress, "02:00:00:00:00:07");
+    assertEquals(device.driver, "virtio");
+    assertEquals(device.link().up, true);
+    assertEquals(device.features.maxQueues, 4);
+    assert(device.features.virtio?.includes("mergeable"));
+    assertEquals(server.last.status, 15n);
+    return Promise.resolve();
+  }));
+
+Deno.test("the link of a vhost-user device follows its backend", () =>
+  withDevice([PLAIN], async (device, server) => {
+    using _ = listen();
+    const seen: LinkState[] = [];
+    const watching = (async () => {
+      for await (const state of device.linkChanges()) seen.push(state);
+    })();
+    for (let round = 1; round <= 2; round++) {
+      await server.last.close();
+      await until("the link is down", () => seen.at(-1)?.up === false);
+      assertEquals(device.linkSpeed, 0);
+      await until("the link is up", () => seen.at(-1)?.up === true);
+      assertEquals(server.backends.length, 1 + round);
+      assertEquals(server.last.status, 15n);
+    }
+    assertEquals(seen.map(({ up }) => up), [false, true, false, true]);
+    await device.close();
+    await watching;
+  }));
+
+Deno.test("a backend that offers too little leaves the link down, which is said once", () =>
+  withDevice([MERGEABLE, PLAIN, MERGEABLE], async (device, server) => {
+    using errors = listen();
+    const complaints = () =>
+      errors.lines.filter((line) => line.includes("without mergeable"));
+    await server.last.close();
+    await until("the complaint", () => complaints().length > 0);
+    const asked = () =>
+      server.last.names.filter((name) => name === "GET_FEATURES").length;
+    const before = asked();
+    await until("another attempt", () => asked() > before + 1);
+    assertEquals(complaints().length, 1);
+    assertEquals(device.link().up, false);
+    assertEquals(server.backends.length, 2);
+    // One that offers enough is welcome.
+    await server.last.close();
+    await until("the link is up", () => device.link().up);
+    assertEquals(server.backends.length, 3);
+  }));
+
+Deno.test("a vhost-user device closes while its backend is away", () =>
+  withDevice([PLAIN], async (device, server) => {
+    using _ = listen();
+    await server.close();
+    await until("the link is down", () => !device.link().up);
+    await device.close();
+    assert(device.closed);
+  }));
+
+Deno.test("a device without a backend is not opened, and leaves nothing behind", () =>
+  withoutLeaks(async () => {
+    const folder = Deno.makeTempDirSync();
+    for (const options of ["timeout=100", "server&timeout=100"]) {
+      const address = `vhost-user:${folder}/socket?${options}`;
+      const error = await assertRejects(
+        () => openDevice({ address }),
+        IxlError,
+      );
+      assertEquals(error.code, "device-not-found");
+      assertStringIncludes(error.message, "start a backend that");
+    }
+    Deno.removeSync(folder);
+  }));
