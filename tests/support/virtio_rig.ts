@@ -5,6 +5,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { Batch } from "../../src/batch.ts";
+import type { VirtioQueueBus } from "../../src/bus/bus.ts";
 import { completeConfig, type DeviceOptions } from "../../src/config.ts";
 import type { LocalQueue } from "../../src/drivers/base_rx_queue.ts";
 import { QueueControl, Word } from "../../src/drivers/queue_control.ts";
@@ -22,6 +23,8 @@ import {
   createRxQueue,
   createTxQueue,
 } from "../../src/drivers/virtio/queues.ts";
+import type { VirtioRxQueue } from "../../src/drivers/virtio/rx.ts";
+import type { VirtioTxQueue } from "../../src/drivers/virtio/tx.ts";
 import { IrqLine } from "../../src/irq/line.ts";
 import { INDEX_MASK, Mempool } from "../../src/mempool.ts";
 import { QueueCounters } from "../../src/stats.ts";
@@ -70,14 +73,15 @@ export class VirtioRig {
   readonly queue: LocalQueue;
   readonly pool: Mempool;
   readonly control: QueueControl;
-  readonly rx;
-  readonly tx;
+  rx: VirtioRxQueue;
+  tx: VirtioTxQueue;
   readonly headerBytes: number;
   readonly mergeable: boolean;
   /** The device's side; fresh ones after {@linkcode renew}. */
   rxDevice!: BackendQueue;
   txDevice!: BackendQueue;
   readonly #lines = [IrqLine.create(), IrqLine.create()];
+  readonly #bus: VirtioQueueBus;
   readonly #names: readonly VirtioFeatureName[];
   /** Taken, and not used because a frame needed more. */
   readonly #spare: Taken[] = [];
@@ -125,11 +129,19 @@ export class VirtioRig {
       notify: (virtqueue: number) => this.#notified(virtqueue),
       unmaskInterrupt: () => false,
     };
+    this.#bus = bus;
     this.connect();
     this.rx = createRxQueue(this.queue, bus);
     this.tx = createTxQueue(this.queue, bus);
     this.tx.arm();
     this.rx.arm();
+  }
+
+  /** The next user of the queue pair, as in another isolate. */
+  handOver(): void {
+    this.control.words[Word.Owner] = 0;
+    this.rx = createRxQueue(this.queue, this.#bus);
+    this.tx = createTxQueue(this.queue, this.#bus);
   }
 
   /** A device that knows nothing of what was before. */
@@ -262,6 +274,13 @@ export class VirtioRig {
     for (let i = 12; i < header.byteLength; i++) {
       assertEquals(header.getUint8(i), 0, "hash fields");
     }
+  }
+
+  /** Packets in a batch. */
+  batchOf(handles: readonly number[]): Batch {
+    const batch = new Batch(handles.length);
+    for (const handle of handles) batch.push(handle);
+    return batch;
   }
 
   /** A packet in one buffer. */

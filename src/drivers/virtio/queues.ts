@@ -8,22 +8,27 @@ import type { LocalQueue } from "../base_rx_queue.ts";
 import { accepts } from "./features.ts";
 import { PackedRxQueue } from "./packed_rx.ts";
 import { PackedTxQueue } from "./packed_tx.ts";
-import { featuresOf } from "./rings.ts";
+import { emptyPair, featuresOf } from "./rings.ts";
 import type { VirtioRxQueue } from "./rx.ts";
 import { SplitRxQueue } from "./split_rx.ts";
 import { SplitTxQueue } from "./split_tx.ts";
 import type { VirtioTxQueue } from "./tx.ts";
 
-export { renewPair } from "./rings.ts";
+/** For a transmit queue that only looks back. */
+const SILENT: VirtioQueueBus = {
+  notify: () => {},
+  unmaskInterrupt: () => false,
+};
 
 /** Makes the receive half of a queue pair. */
 export function createRxQueue(
   queue: LocalQueue,
   bus: VirtioQueueBus,
 ): VirtioRxQueue {
+  const renew = () => renewPair(queue);
   return accepts(featuresOf(queue), "packed")
-    ? new PackedRxQueue(queue, bus)
-    : new SplitRxQueue(queue, bus);
+    ? new PackedRxQueue(queue, bus, renew)
+    : new SplitRxQueue(queue, bus, renew);
 }
 
 /** Makes the transmit half of a queue pair. */
@@ -31,7 +36,18 @@ export function createTxQueue(
   queue: LocalQueue,
   bus: VirtioQueueBus,
 ): VirtioTxQueue {
+  const renew = () => renewPair(queue);
   return accepts(featuresOf(queue), "packed")
-    ? new PackedTxQueue(queue, bus)
-    : new SplitTxQueue(queue, bus);
+    ? new PackedTxQueue(queue, bus, renew)
+    : new SplitTxQueue(queue, bus, renew);
+}
+
+/**
+ * Starts both rings of a queue pair afresh after the device was reset or its backend went away: the packets in them
+ * are freed, those on transmit that the device had not finished are counted as abandoned, and the next receive fills
+ * the receive ring again. Only for the user of the pair. The device must not use the rings meanwhile.
+ */
+export function renewPair(queue: LocalQueue): void {
+  createTxQueue(queue, SILENT).settle();
+  emptyPair(queue);
 }

@@ -132,11 +132,10 @@ export function resetTxRing(queue: LocalQueue): void {
 }
 
 /**
- * Starts both rings of a queue pair afresh after the device was reset or its backend went away: the packets in them
- * are freed, those on transmit are counted as abandoned, and the next receive fills the receive ring again. Only for
- * the user of the pair. The device must not use the rings meanwhile.
+ * Empties both rings of a queue pair after the device was reset or its backend went away: the packets in them are
+ * freed, those on transmit are counted as abandoned. Then the user of the pair has followed.
  */
-export function renewPair(queue: LocalQueue): void {
+export function emptyPair(queue: LocalQueue): void {
   const { words, rxSlots, txSlots } = controlOf(queue);
   const epoch = Atomics.load(words, Word.Epoch);
   const pool = Mempool.attach(queue.pool);

@@ -27,7 +27,6 @@ import { accepts } from "./features.ts";
 import { firstHeaderWord, headerBytes, NetHeader } from "./header.ts";
 import {
   featuresOf,
-  renewPair,
   resetRxRing,
   type VirtqueueViews,
   virtqueueViews,
@@ -86,6 +85,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
   /** How many refilled buffers are worth telling the device. */
   protected readonly showAt: number;
   readonly #queue: LocalQueue;
+  readonly #renew: () => void;
   readonly #line: IrqLine;
   /** Where to tell of the link, when the queue shares its interrupt with it. */
   readonly #link: IrqLine | undefined;
@@ -97,9 +97,11 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
   /**
    * @param queue Which queue, and its memory.
    * @param bus Where the device is notified.
+   * @param renew Starts both rings of the pair afresh.
    */
-  constructor(queue: LocalQueue, bus: VirtioQueueBus) {
+  constructor(queue: LocalQueue, bus: VirtioQueueBus, renew: () => void) {
     super(queue);
+    this.#renew = renew;
     const features = featuresOf(queue);
     this.#queue = queue;
     this.bus = bus;
@@ -165,7 +167,9 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
   protected override pollRing(batch: Batch): number {
     const { words } = this.control;
     if (words[Word.Epoch] !== words[Word.Renewed]) {
-      renewPair(this.#queue);
+      this.#renew();
+      this.fillHoles();
+      this.show();
       return 0;
     }
     if (words[State.Fault] !== 0) throw faultError(words);

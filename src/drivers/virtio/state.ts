@@ -61,7 +61,7 @@ const FAULTS: Record<number, (value: number, limit: number) => string> = {
     `said that it used ${value} buffers while it had ${limit}`,
   [Fault.Id]: (value) => `used buffer ${value}, which it did not have`,
   [Fault.Length]: (value, limit) =>
-    `wrote ${value} bytes into a buffer where 1 to ${limit} are possible`,
+    `wrote ${value} bytes, of at most ${limit}, into a buffer`,
   [Fault.Buffers]: (value, limit) =>
     `spread a frame over ${value} buffers where 1 to ${limit} are possible`,
 };

@@ -32,7 +32,6 @@ import {
 import { segmentationWord } from "./offload.ts";
 import {
   featuresOf,
-  renewPair,
   resetTxRing,
   type VirtqueueViews,
   virtqueueViews,
@@ -73,6 +72,7 @@ export abstract class VirtioTxQueue implements TxQueue {
   /** Largest frame that is not cut into segments. */
   protected readonly maxFrame: number;
   readonly #queue: LocalQueue;
+  readonly #renew: () => void;
   readonly #indirect: boolean;
   readonly #checksum: boolean;
   readonly #tso4: boolean;
@@ -84,8 +84,10 @@ export abstract class VirtioTxQueue implements TxQueue {
   /**
    * @param queue Which queue, and its memory.
    * @param bus Where the device is notified.
+   * @param renew Starts both rings of the pair afresh.
    */
-  constructor(queue: LocalQueue, bus: VirtioQueueBus) {
+  constructor(queue: LocalQueue, bus: VirtioQueueBus, renew: () => void) {
+    this.#renew = renew;
     const features = featuresOf(queue);
     const { rxDepth, txDepth, maxFrameSize } = queue.config;
     this.index = queue.index;
@@ -150,6 +152,11 @@ export abstract class VirtioTxQueue implements TxQueue {
     return freed;
   }
 
+  /** Frees what the device has finished, before the ring is emptied: whatever else the device did. */
+  settle(): void {
+    if (this.control.words[State.Fault] === 0) this.takeFinished();
+  }
+
   /** Posts packets in one buffer each, from one pool, as far as there is room. Returns how many. */
   protected abstract postRun(
     handles: Uint32Array,
@@ -171,7 +178,7 @@ export abstract class VirtioTxQueue implements TxQueue {
   #usable(): boolean {
     const { words } = this.control;
     if (words[Word.Epoch] !== words[Word.Renewed]) {
-      renewPair(this.#queue);
+      this.#renew();
       return false;
     }
     if (words[State.Fault] !== 0) throw faultError(words);
