@@ -22,6 +22,7 @@ import { DmaTable } from "../../src/sim/dma_table.ts";
 import {
   type DeviceRing,
   deviceRing,
+  memoryAt,
   readable,
   writable,
 } from "./virtio_ring.ts";
@@ -49,6 +50,8 @@ export interface FakeOptions {
   readonly size?: number;
   /** Interrupt vectors. Default: enough. */
   readonly vectors?: number;
+  /** How interrupts reach the driver. Default: eventfds. */
+  readonly interrupts?: "eventfd" | "intx";
   /** False for a device without configuration, such as a vhost-user backend. Default true. */
   readonly hasConfig?: boolean;
 }
@@ -92,6 +95,8 @@ export class FakeVirtio implements VirtioTransport {
   readonly commands: ReceivedCommand[] = [];
   /** Virtqueues that were notified, in order. */
   readonly notified: number[] = [];
+  /** How often the interrupt line was taken down. */
+  unmasked = 0;
   /** What the device says to a command. */
   answer: (command: ReceivedCommand) => Answer = () => ({});
   /** Called with each read of configuration. */
@@ -104,7 +109,7 @@ export class FakeVirtio implements VirtioTransport {
   configGeneration = 0;
   /** Fails what is named: "reset", "accept", "stop", "start". */
   readonly failing: Set<string> = new Set();
-  /** Bytes between the frames and the memory: 12, or 20 with a hash. */
+  /** Which vector tells of changes of configuration. */
   configVector: number | undefined;
   virtqueueCount: number;
   largest: number;
@@ -230,6 +235,7 @@ export class FakeVirtio implements VirtioTransport {
   }
 
   unmaskInterrupt(): boolean {
+    this.unmasked++;
     return false;
   }
 
@@ -265,6 +271,23 @@ export class FakeVirtio implements VirtioTransport {
     let count = 0;
     while (ring.take() !== undefined) count++;
     return count;
+  }
+
+  /** Says that it used a receive buffer that it was not given. */
+  lie(pair: number): void {
+    const { ring } = this.#queues.get(2 * pair)!;
+    const chain = ring.take()!;
+    ring.use({ ...chain, id: 0x7fff }, 60);
+  }
+
+  /** What a virtqueue's driver writes for the device besides descriptors (2.7.6, 2.8.14). */
+  driverArea(virtqueue: number): DataView {
+    const { buffer, byteOffset } = memoryAt(
+      this.table,
+      this.setupOf(virtqueue)!.driver,
+      4,
+    );
+    return new DataView(buffer, byteOffset, 4);
   }
 
   #deliver(rx: Queue, frame: Uint8Array): void {
@@ -334,7 +357,7 @@ export class FakeVirtioBus implements VirtioBusDevice {
   routed: readonly number[] = [];
 
   constructor(options: FakeOptions) {
-    const { pairs = 1, vectors = pairs + 1 } = options;
+    const { pairs = 1, vectors = pairs + 1, interrupts = "eventfd" } = options;
     this.virtio = new FakeVirtio(options);
     const { table } = this.virtio;
     this.dma = new MappedDomain(new IovaAllocator(IOVAS), {
@@ -348,7 +371,7 @@ export class FakeVirtioBus implements VirtioBusDevice {
       },
     });
     this.interrupts = {
-      kind: "eventfd",
+      kind: interrupts,
       count: vectors,
       route: (fds) => void (this.routed = fds),
       unmask: () => {},

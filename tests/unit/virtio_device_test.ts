@@ -1,5 +1,6 @@
 /** A virtio device that comes up, on a device that the test plays: what is negotiated, said of it, and refused. */
 import { assert, assertEquals } from "@std/assert";
+import { Batch } from "../../src/batch.ts";
 import type { DeviceOptions } from "../../src/config.ts";
 import type { LinkState } from "../../src/device_api.ts";
 import { openDriver } from "../../src/drivers/registry.ts";
@@ -12,6 +13,7 @@ import {
   DeviceFaultError,
   NotSupportedError,
 } from "../../src/errors.ts";
+import { IrqLine } from "../../src/irq/line.ts";
 import { until } from "../support/until.ts";
 import {
   assertClean,
@@ -369,5 +371,38 @@ Deno.test("linkChanges() tells of the link and of announcements", async () => {
     assertEquals([group, command, data.length], [3, 0, 0]);
     await device.close();
     await watching;
+  });
+});
+
+Deno.test("checkRxIrq() masks the queue's interrupt, ackRxIrq() lets the next one through", async () => {
+  const options = { offers: [...PLAIN, "packed"] as const };
+  await withVirtio(options, { irqTimeoutMs: -1 }, ({ device, virtio }) => {
+    // Event flags of the driver (2.8.10): 0 for all events, 1 for none.
+    const flags = () => virtio.driverArea(0).getUint16(2, true);
+    assertEquals([flags(), device.checkRxIrq(0)], [1, false]);
+    device.ackRxIrq(0);
+    assertEquals(flags(), 0);
+    new IrqLine(device.rxIrq(0)).raise();
+    assertEquals([device.checkRxIrq(0), flags()], [true, 1]);
+  });
+});
+
+Deno.test("one INTx line serves a queue that sleeps, or the link of one that polls", async () => {
+  const intx = { offers: PLAIN, vectors: 1, interrupts: "intx" } as const;
+  await withVirtio(intx, { irqTimeoutMs: 5 }, ({ device, bus, virtio }) => {
+    assertEquals(bus.routed, [device.rxIrq(0)]);
+    assertEquals(device.features.queueInterrupts, false);
+    assertEquals(device.describeQueue(0).linkFd === undefined, false);
+    assertEquals(device.queue(0).rx.receive(new Batch(1)), 0);
+    assertEquals(virtio.unmasked > 0, true);
+  });
+  await withVirtio(intx, {}, async ({ device, bus, virtio }) => {
+    assertEquals([bus.routed.length, virtio.configVector], [1, 0]);
+    const changes = device.linkChanges()[Symbol.asyncIterator]();
+    const change = changes.next();
+    virtio.changeStatus(0);
+    bus.raiseConfig();
+    assertEquals((await change).value, { up: false, speed: 0 });
+    assertEquals(virtio.unmasked, 1);
   });
 });

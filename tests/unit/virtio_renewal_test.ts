@@ -1,10 +1,11 @@
 /** A virtio device that is reset under its users: what comes back, what is lost, and who has to be asked. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Batch } from "../../src/batch.ts";
 import type { VirtioQueueBus } from "../../src/bus/bus.ts";
 import type { QueuePair } from "../../src/device_api.ts";
 import { attachPair } from "../../src/drivers/registry.ts";
 import { featureBits } from "../../src/drivers/virtio/features.ts";
+import { DeviceFaultError } from "../../src/errors.ts";
 import { Packet } from "../../src/packet.ts";
 import { until } from "../support/until.ts";
 import {
@@ -183,6 +184,25 @@ Deno.test("where a queue cannot be stopped alone, all are reset and the others c
     assertEquals(abandoned, [3, 0]);
   });
 });
+
+for (const offers of [ALONE, CONTROLLED]) {
+  const how = offers === ALONE ? "alone" : "with all others";
+  Deno.test(`a queue that was lied to stands still until it is restarted, ${how}`, async () => {
+    await withVirtio({ offers, pairs: 2 }, { queues: 2 }, async (rig) => {
+      const { device, virtio } = rig;
+      const { rx, tx } = device.queue(1);
+      const batch = new Batch(8);
+      virtio.lie(1);
+      for (let i = 0; i < 2; i++) {
+        assertThrows(() => rx.receive(batch), DeviceFaultError, "32767");
+        assertThrows(() => tx.send(batch), DeviceFaultError, "queue 1");
+      }
+      assertEquals(roundTrip(rig, 0, [1]), [1]);
+      await device.restartQueue(1);
+      for (const queue of [0, 1]) assertEquals(roundTrip(rig, queue, [2]), [2]);
+    });
+  });
+}
 
 Deno.test("a queue that does not stop costs a reset", async () => {
   const options = { offers: ALONE, pairs: 2 };
