@@ -17,6 +17,15 @@ import {
   run,
 } from "@ixl/deno";
 import { swapMacs } from "@ixl/deno/net";
+import { openQueueBus } from "../../../src/bus/attach.ts";
+import type { VirtioQueueBus } from "../../../src/bus/bus.ts";
+import { accepts } from "../../../src/drivers/virtio/features.ts";
+import {
+  DESCRIPTOR_BYTES,
+  DescriptorFlag,
+  Packed,
+  Split,
+} from "../../../src/drivers/virtio/layout.ts";
 
 /** A card, as the first line has it. */
 export interface CardReport {
@@ -201,6 +210,25 @@ export class CardConsole {
     } finally {
       move(mapped);
     }
+  }
+
+  /**
+   * Writes a descriptor that no driver writes where a virtio device looks for the next packet to send, and has it look.
+   */
+  confuse(): void {
+    const { rings, bus, config, virtio } = this.#device.describeQueue(0);
+    const packed = accepts(virtio!.features, "packed");
+    if (packed) {
+      // Available, but without bytes (2.8.1).
+      new Uint32Array(rings.buffer, rings.txOffset, 4)[3] =
+        DescriptorFlag.AVAIL << Packed.FLAGS_SHIFT;
+    } else {
+      // More packets than there are descriptors (2.7.13.1).
+      const available = rings.txOffset + config.txDepth * DESCRIPTOR_BYTES;
+      new Uint16Array(rings.buffer, available)[Split.INDEX] = config.txDepth +
+        1;
+    }
+    (openQueueBus(bus) as VirtioQueueBus).notify(1);
   }
 
   /** Sends back what comes, its addresses swapped. */
