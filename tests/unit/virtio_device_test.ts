@@ -59,8 +59,8 @@ Deno.test("a device comes up in the order of the specification", async () => {
     assertEquals([bus.routed.length, virtio.configVector], [3, 2]);
     const vectors = [0, 1, 2, 3, 4].map((q) => virtio.setupOf(q)?.vector);
     assertEquals(vectors, [0, undefined, 1, undefined, undefined]);
-    // The receive rings were full before they were enabled, and the device is told once it is live.
-    assertEquals(virtio.notified.slice(0, 2), [0, 2]);
+    // The rings may have been filled before they were enabled: the device is told once it is live.
+    assertEquals(virtio.notified.slice(0, 4), [0, 1, 2, 3]);
   });
 });
 

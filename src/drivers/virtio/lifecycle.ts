@@ -146,7 +146,7 @@ export class Lifecycle {
     await enableOthers();
     await transport.start();
     this.#live = true;
-    for (const index of ready) transport.notify(2 * index);
+    for (const index of ready) this.#notify(index);
     onChange(true);
   }
 
@@ -160,11 +160,17 @@ export class Lifecycle {
     this.#enabled.add(index);
   }
 
+  /** Its user may have filled the rings already, and told nobody who listened. */
+  #notify(index: number): void {
+    this.#transport.notify(2 * index);
+    this.#transport.notify(2 * index + 1);
+  }
+
   /** Starts pairs while others run. */
   async #enableLate(pairs: readonly number[]): Promise<void> {
     for (const index of pairs) {
       await this.#enable(index);
-      this.#transport.notify(2 * index);
+      this.#notify(index);
     }
   }
 
@@ -281,17 +287,23 @@ export class Lifecycle {
 
   /** Gets the device back, however long that takes. */
   async #recover(): Promise<void> {
-    const { isClosed, onChange } = this.#options;
+    const { isClosed } = this.#options;
     this.#recovering = true;
-    this.#failed = this.#live = false;
-    this.#enabled.clear();
-    onChange(false);
-    this.#warn("needs a reset: its queues stand still");
-    await this.#attempt(() => this.#transport.shutDown());
-    while (!isClosed() && !await this.#comeBack()) {
+    await this.#attempt(() => this.#giveUp());
+    while (!this.#live && !isClosed() && !await this.#comeBack()) {
       await delay(RETRY_INTERVAL_MS);
     }
     this.#recovering = false;
+  }
+
+  /** The device works no more, unless what was done meanwhile has helped. */
+  async #giveUp(): Promise<void> {
+    if (this.#live && !this.#transport.needsReset) return;
+    this.#failed = this.#live = false;
+    this.#enabled.clear();
+    this.#options.onChange(false);
+    this.#warn("needs a reset: its queues stand still");
+    await this.#transport.shutDown();
   }
 
   /** One attempt. The wait for a backend holds nobody up. */
