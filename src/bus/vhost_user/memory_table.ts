@@ -52,9 +52,12 @@ export class MemoryTable implements MemoryUser {
     const { length } = this.#prepare(regions);
     const most = this.slots || MOST_TABLE_REGIONS;
     if (length <= most) return;
+    const growth = this.slots === 0
+      ? ""
+      : ", or give pools their final size (poolEntries) from the start";
     throw new IxlError(
       "not-supported",
-      `${this.connection.peer} takes ${most} regions of memory, and there are ${length}: open fewer queues or devices, or give pools their final size (poolEntries) from the start`,
+      `${this.connection.peer} takes ${most} regions of memory, and there are ${length}, one for each device and one for each of its queues: open fewer queues or devices${growth}`,
     );
   }
 

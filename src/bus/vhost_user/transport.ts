@@ -434,7 +434,7 @@ export class VhostUserTransport implements VirtioTransport {
     const failed = this.#errors.clear();
     if (failed && !this.#faulted) {
       this.#faulted = true;
-      this.#tellOfLoss("the backend found a virtqueue wrong");
+      this.#tellOfLoss(`${this.#spec.address} found a virtqueue wrong`);
     }
     const reason = connection?.broken;
     if (reason === undefined || this.#lossTold) return;
@@ -444,7 +444,7 @@ export class VhostUserTransport implements VirtioTransport {
   }
 
   #tellOfLoss(reason: string): void {
-    log("warn", this.#spec.address, reason);
+    log("warn", this.name, reason);
     const fd = this.#callFd(this.#configVector);
     if (fd !== undefined) new IrqLine(fd).raise();
   }
