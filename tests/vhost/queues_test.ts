@@ -1,7 +1,7 @@
 /**
  * Queue workers on a vhost-user device: numbered frames, and changes under load.
  */
-import { assertEquals, assertGreater } from "@std/assert";
+import { assertEquals, assertLessOrEqual } from "@std/assert";
 import { run } from "../../src/runtime/run.ts";
 import { requires } from "../support/requirements.ts";
 import { until } from "../support/until.ts";
@@ -105,8 +105,7 @@ test("virtio: a worker is replaced under load, and its rings start afresh", asyn
   assertEquals(running.failures, []);
   await device.haltQueue(0);
   await device.restartQueue(0);
+  // Every packet of the workers that were replaced is at home, or posted for receiving.
   const { rx } = device.queue(0);
-  receive(device.queue(0), 0);
-  assertGreater(rx.pool.capacity, 0);
-  assertEquals(rx.pool.inUse <= rx.depth, true, `${rx.pool.inUse} are out`);
+  assertLessOrEqual(rx.pool.inUse, rx.depth);
 });
