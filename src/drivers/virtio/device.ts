@@ -377,6 +377,7 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
 
   /** The device was moved: switches must learn where it is now (5.1.6.5.4). */
   #lookForAnnouncement(): void {
+    if (!accepts(this.#agreed.features, "announce")) return;
     try {
       if (!this.#status().announce) return;
       this.#settings.acknowledgeAnnouncement(this.#commands);
