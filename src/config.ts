@@ -42,9 +42,9 @@ export interface VirtioConfig {
 export interface DeviceConfig {
   /** Receive and transmit queue pairs. Default 1. */
   readonly queues: number;
-  /** Receive descriptors per queue: 64 to 4096, a multiple of 8. Default 512. */
+  /** Receive descriptors per queue: 64 to 4096, a multiple of 8. Default 512, or what a virtio device has. */
   readonly rxDepth: number;
-  /** Transmit descriptors per queue: 64 to 4096, a multiple of 8. Default 512. */
+  /** Transmit descriptors per queue: 64 to 4096, a multiple of 8. Default 512, or what a virtio device has. */
   readonly txDepth: number;
   /** Packets in each queue's pool; 0, the default, for enough to fill both rings and some batches. */
   readonly poolEntries: number;
@@ -62,7 +62,7 @@ export interface DeviceConfig {
   readonly irqTimeoutMs: number;
   /** The switch between interrupts and polling. */
   readonly adaptive: AdaptiveConfig;
-  /** Least time between two interrupts of a queue in microseconds, 0 for no limit. Default 10. */
+  /** Least time between two interrupts of a queue in microseconds, 0 for no limit. Default 10. Not for virtio. */
   readonly interruptIntervalUs: number;
   /**
    * How a real card interrupts. "auto", the default, takes the best that it has: MSI-X, else MSI, else INTx. The others
