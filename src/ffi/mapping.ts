@@ -22,9 +22,14 @@ const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = 0x20;
 const MAP_POPULATE = 0x8000;
 const MFD_CLOEXEC = 0x1;
+const MFD_ALLOW_SEALING = 0x2;
 const MFD_HUGETLB = 0x4;
 /** memfd_create(2): log2 of the page size goes above this bit. */
 const MFD_HUGE_SHIFT = 26;
+/** fcntl(2): what can never be done to a file again. */
+const F_ADD_SEALS = 1033;
+const F_SEAL_SEAL = 0x1;
+const F_SEAL_SHRINK = 0x2;
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 const MAP_FAILED = 0xffffffffffffffffn;
@@ -107,9 +112,14 @@ export class MemFd {
       : MFD_HUGETLB | (Math.log2(hugePageSize) << MFD_HUGE_SHIFT);
     this.fd = check(
       "memfd_create",
-      libc().memfd_create(cString(name), (MFD_CLOEXEC | flags) >>> 0),
+      libc().memfd_create(
+        cString(name),
+        (MFD_CLOEXEC | MFD_ALLOW_SEALING | flags) >>> 0,
+      ),
       hugePageSize ? "this kernel has no hugepages of that size" : undefined,
     );
+    // Who else has the file could cut it off, and our next touch would be a SIGBUS.
+    libc().fcntl(this.fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL);
   }
 
   /** Allocates the pages of a range now, so that mapping and touching them later cannot fail. */

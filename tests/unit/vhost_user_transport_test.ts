@@ -20,6 +20,7 @@ import {
   NotSupportedError,
 } from "../../src/errors.ts";
 import { EventFd } from "../../src/ffi/eventfd.ts";
+import { libc } from "../../src/ffi/libc.ts";
 import { UnixListener } from "../../src/ffi/unix_socket.ts";
 import { until } from "../support/until.ts";
 import {
@@ -433,6 +434,14 @@ Deno.test("memory without a file is refused", () =>
       "memory that has a file",
     );
     return Promise.resolve();
+  }));
+
+Deno.test("a backend cannot cut memory off under us", () =>
+  withServer([PLAIN], async (rig, server) => {
+    await bringUp(rig);
+    assert(libc().ftruncate(server.last.regions[0].fd, 0n) < 0);
+    rig.memory.u8[4095] = 1;
+    assertEquals(rig.memory.u8[4095], 1);
   }));
 
 Deno.test("addresses are never those of memory that was there before", () =>
