@@ -31,7 +31,7 @@ export interface VirtioTransport extends VirtioQueueBus {
   readonly name: string;
   /** Feature bits that the device offers. Known after the first {@linkcode reset}. */
   readonly offered: bigint;
-  /** Virtqueues that the device has, the control queue included. */
+  /** Virtqueues that the device has, the control queue included: of several pairs only once their use is accepted. */
   readonly virtqueueCount: number;
   /** Whether device configuration, and so the control queue, is there: a vhost-user backend has none. */
   readonly hasConfig: boolean;

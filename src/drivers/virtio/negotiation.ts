@@ -118,7 +118,8 @@ function queuePairs(
       `the virtio device has ${transport.virtqueueCount} virtqueues: a network device has two at least`,
     );
   }
-  if (spreads(features)) return Math.min(net.maxQueuePairs, pairs);
+  // A device may count the virtqueues of more pairs only once it is known that they are used, as QEMU does.
+  if (spreads(features)) return net.maxQueuePairs;
   // Without a control queue nobody has to say how many are used: a backend sees which ones are enabled.
   const controlled = transport.offered & featureBit("control-queue");
   return controlled === 0n ? pairs : 1;
