@@ -2,8 +2,8 @@
  * Receiving on a packed ring (2.8).
  *
  * Each buffer is one descriptor, which the device overwrites when it has used it, and which then gets the next buffer.
- * `rxIds` has the buffer id whose turn it is at each place of the ring: the place itself, until a device uses buffers in
- * another order than it got them.
+ * Its id is its place in the ring. From the first time that a device uses buffers in another order than it got them,
+ * `rxIds` has the id whose turn it is at each place.
  *
  * A device looks at one descriptor after the other. So those of a batch are written first, and its first one's flags
  * last: they show all of them (2.8.6).
@@ -131,8 +131,8 @@ export class PackedRxQueue extends VirtioRxQueue {
    */
   #takeWhole(handles: Uint32Array): number {
     const { words, rxSlots: slots, rxIds: ids } = this.control;
-    const { pool, depth, headerBytes, firstHeader, hashReport } = this;
-    const { validMask, buffersMask, oneBuffer, bufferBytes } = this;
+    const { pool, depth, headerBytes, firstHeader, inspects } = this;
+    const { checksums, hashReport, buffersMask, oneBuffer, bufferBytes } = this;
     const { descriptors } = this.views;
     const { header, freeStack, lengths, flags, stride } = pool;
     const { rssHashes, words: pages } = pool;
@@ -142,6 +142,7 @@ export class PackedRxQueue extends VirtioRxQueue {
     const first = words[Word.RxNext] * DESCRIPTOR_WORDS + 3;
     let next = words[Word.RxNext];
     let bits = usedBits(words[State.RxUsed]);
+    const turned = words[State.RxTurned] !== 0;
     let firstWord = 0;
     let free = header[0];
     const most = Math.min(depth, handles.length, free);
@@ -151,21 +152,32 @@ export class PackedRxQueue extends VirtioRxQueue {
       const word = next << 2;
       const last = descriptors[word + 3];
       const id = last & Packed.ID;
-      if (((last ^ bits) & WRAP_BITS) !== 0 || id !== ids[next]) break;
+      if (
+        ((last ^ bits) & WRAP_BITS) !== 0 || id !== (turned ? ids[next] : next)
+      ) {
+        break;
+      }
       const size = descriptors[word + 2] - headerBytes;
       const handle = slots[id];
       const index = handle & INDEX_MASK;
-      const at = (Math.imul(index, stride) >>> 2) + firstHeader;
-      const said = pages[at];
-      if (
-        (size - 1) >>> 0 >= mostData || (said & NOT_PLAIN) !== 0 ||
-        (pages[at + NetHeader.BUFFERS_WORD] & buffersMask) !== oneBuffer ||
-        handle === 0
-      ) break;
-      let flag = (said & validMask) << VALID_SHIFT;
-      if (hashReport && (pages[at + NetHeader.HASH_TYPE_WORD] & 0xffff) !== 0) {
-        flag |= PacketFlag.RssHash;
-        rssHashes[index] = pages[at + NetHeader.HASH_WORD];
+      if ((size - 1) >>> 0 >= mostData || handle === 0) break;
+      let flag = 0;
+      if (inspects) {
+        const at = (Math.imul(index, stride) >>> 2) + firstHeader;
+        if (
+          (pages[at + NetHeader.BUFFERS_WORD] & buffersMask) !== oneBuffer
+        ) break;
+        if (checksums) {
+          const said = pages[at];
+          if ((said & NOT_PLAIN) !== 0) break;
+          flag = (said & NetHeader.DATA_VALID) << VALID_SHIFT;
+        }
+        if (
+          hashReport && (pages[at + NetHeader.HASH_TYPE_WORD] & 0xffff) !== 0
+        ) {
+          flag |= PacketFlag.RssHash;
+          rssHashes[index] = pages[at + NetHeader.HASH_WORD];
+        }
       }
       lengths[index] = size;
       flags[index] = flag;
@@ -245,7 +257,10 @@ export class PackedRxQueue extends VirtioRxQueue {
       this.fail(Fault.Id, id, depth - 1);
       return false;
     }
-    if (!this.inOrder) rxIds[place] = id;
+    if (!this.inOrder && rxIds[place] !== id) {
+      rxIds[place] = id;
+      words[State.RxTurned] = 1;
+    }
     words[State.RunLeft] = ahead + 1;
     words[State.RunBytes] = descriptors[word + 2];
     return true;

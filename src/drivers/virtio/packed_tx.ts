@@ -1,9 +1,9 @@
 /**
  * Sending on a packed ring (2.8).
  *
- * `txIds` has the buffer id whose turn it is at each place of the ring: the place itself, until a device finishes
- * packets in another order than it got them. A packet in several descriptors takes the ids of all its places, and goes
- * by the first.
+ * The id of a packet is its place in the ring. From the first time that a device finishes packets in another order than
+ * it got them, `txIds` has the id whose turn it is at each place. A packet in several descriptors takes the ids of all
+ * its places, and goes by the first.
  *
  * Section numbers are those of the Virtual I/O Device specification, version 1.2.
  *
@@ -53,6 +53,7 @@ export class PackedTxQueue extends VirtioTxQueue {
       ETHERNET_HEADER_LENGTH;
     const { firstHeader } = this;
     const end = Math.min(to, from + depth - words[State.TxBusy]);
+    const turned = words[State.TxTurned] !== 0;
     const held = this.#heldPlace < 0 ? from : -1;
     const first = words[Word.TxNext];
     let next = first;
@@ -78,7 +79,7 @@ export class PackedTxQueue extends VirtioTxQueue {
         pages[head + 3] = 0;
         pages[head + 4] = 0;
       }
-      const id = ids[next];
+      const id = turned ? ids[next] : next;
       const word = next << 2;
       descriptors[word] = iovaLow + offset;
       descriptors[word + 1] = iovaHigh;
@@ -230,6 +231,7 @@ export class PackedTxQueue extends VirtioTxQueue {
     const { words, txIds: ids } = this.control;
     const { descriptors } = this.views;
     const { depth } = this;
+    const turned = words[State.TxTurned] !== 0;
     const most = words[State.TxBusy];
     let bits = usedBits(words[State.TxUsed]);
     let at = words[Word.TxClean];
@@ -237,7 +239,7 @@ export class PackedTxQueue extends VirtioTxQueue {
     for (; n < most; n++) {
       const last = descriptors[(at << 2) + 3];
       if (((last ^ bits) & WRAP_BITS) !== 0) break;
-      if ((last & Packed.ID) !== ids[at]) break;
+      if ((last & Packed.ID) !== (turned ? ids[at] : at)) break;
       if (++at === depth) {
         at = 0;
         bits ^= WRAP_BITS;

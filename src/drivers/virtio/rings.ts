@@ -69,7 +69,10 @@ export function virtqueueViews(
   };
 }
 
-/** Empties a ring for both sides: all zero, no interrupts (2.7.7, 2.8.9). */
+/**
+ * Empties a ring for both sides: all zero, no interrupts (2.7.7, 2.8.9). The available ring names the descriptors in
+ * their order: as long as they are used so, its entries are never written again.
+ */
 function clearRing(queue: LocalQueue, direction: Direction): void {
   const features = featuresOf(queue);
   const { descriptors, driver, device, tables } = virtqueueViews(
@@ -82,10 +85,12 @@ function clearRing(queue: LocalQueue, direction: Direction): void {
   tables.fill(0);
   if (accepts(features, "packed")) {
     driver[Packed.EVENT_FLAGS] = Packed.EVENTS_OFF;
-  } else if (accepts(features, "event-index")) {
-    const depth = direction === "rx"
-      ? queue.config.rxDepth
-      : queue.config.txDepth;
+    return;
+  }
+  const { rxDepth, txDepth } = queue.config;
+  const depth = direction === "rx" ? rxDepth : txDepth;
+  for (let i = 0; i < depth; i++) driver[Split.AVAIL_RING + i] = i;
+  if (accepts(features, "event-index")) {
     // As far ahead as an index can be.
     driver[Split.AVAIL_RING + depth] = 0xffff;
   } else {
@@ -108,6 +113,7 @@ export function resetRxRing(queue: LocalQueue): void {
   words[State.RxUsed] = accepts(featuresOf(queue), "packed") ? 1 : 0;
   words[State.RxShown] = 0;
   words[State.RxAwake] = 0;
+  words[State.RxTurned] = 0;
   words[State.FrameHead] = 0;
   words[State.FrameBytes] = 0;
   words[State.FrameLeft] = 0;
@@ -128,6 +134,7 @@ export function resetTxRing(queue: LocalQueue): void {
   words[State.TxPosted] = first;
   words[State.TxShown] = 0;
   words[State.TxBusy] = 0;
+  words[State.TxTurned] = 0;
   words[State.Fault] = 0;
 }
 

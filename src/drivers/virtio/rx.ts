@@ -74,8 +74,10 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
   protected readonly buffersMask: number;
   /** What they are then. */
   protected readonly oneBuffer: number;
-  /** DATA_VALID where the device may say so. */
-  protected readonly validMask: number;
+  /** Whether the first word of the header means anything: else it is not looked at. */
+  protected readonly checksums: boolean;
+  /** Whether anything in the header of a frame is looked at. */
+  protected readonly inspects: boolean;
   /** Whether the header has a hash. */
   protected readonly hashReport: boolean;
   /** Whether the device uses buffers in the order in which they were posted. */
@@ -126,9 +128,8 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
       : entrySize + this.headerBytes;
     this.buffersMask = this.#mergeable ? ~0 << NetHeader.BUFFERS_SHIFT : 0;
     this.oneBuffer = this.#mergeable ? 1 << NetHeader.BUFFERS_SHIFT : 0;
-    this.validMask = accepts(features, "guest-checksum")
-      ? NetHeader.DATA_VALID
-      : 0;
+    this.checksums = accepts(features, "guest-checksum");
+    this.inspects = this.checksums || this.#mergeable || this.hashReport;
     const merges = accepts(features, "guest-tso4") ||
       accepts(features, "guest-tso6");
     this.#maxFrameBytes = VLAN_ALLOWANCE +
@@ -244,7 +245,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     }
     // The device could change it while it is looked at: each word is read once.
     const at = index * (pool.stride >>> 2) + this.firstHeader;
-    const flags = pool.words[at + NetHeader.FLAGS_WORD];
+    const flags = this.checksums ? pool.words[at + NetHeader.FLAGS_WORD] : 0;
     const sizes = pool.words[at + NetHeader.SIZES_WORD];
     const last = pool.words[at + NetHeader.BUFFERS_WORD];
     const buffers = this.#mergeable ? last >>> NetHeader.BUFFERS_SHIFT : 1;
@@ -334,7 +335,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
       pool.segmentSizes[index] = segment;
     }
     pool.offloads[index] = request;
-    pool.flags[index] = (flags & this.validMask) !== 0
+    pool.flags[index] = (flags & NetHeader.DATA_VALID) !== 0
       ? PacketFlag.L4ChecksumGood
       : 0;
     return size > 0;

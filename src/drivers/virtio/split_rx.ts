@@ -1,10 +1,10 @@
 /**
  * Receiving on a split ring (2.7).
  *
- * Each buffer is one descriptor. Where the device uses them in the order of posting, as all do in practice, each slot of
- * the available ring names the same descriptor for ever: only a descriptor's address changes, and of the available ring
- * nothing but its index. `rxIds` has the descriptor whose turn it is at each place of the available ring; a device that
- * uses buffers in another order changes it.
+ * Each buffer is one descriptor. Where the device uses them in the order of posting, as nearly all do, each entry of the
+ * available ring names the same descriptor for ever: only a descriptor's address changes, and of the available ring
+ * nothing but its index. From the first time that a device uses buffers in another order, `rxIds` has the descriptor
+ * whose turn it is at each place of the available ring.
  *
  * Section numbers are those of the Virtual I/O Device specification, version 1.2.
  *
@@ -127,14 +127,15 @@ export class SplitRxQueue extends VirtioRxQueue {
    */
   #takeWhole(handles: Uint32Array, arrived: number): number {
     const { words, rxSlots: slots, rxIds: ids } = this.control;
-    const { pool, headerBytes, firstHeader, hashReport, validMask } = this;
-    const { buffersMask, oneBuffer } = this;
+    const { pool, headerBytes, firstHeader, inspects, checksums } = this;
+    const { hashReport, buffersMask, oneBuffer } = this;
     const { used, driver, descriptors } = this.views;
     const { header, freeStack, lengths, flags, stride } = pool;
     const { rssHashes, words: pages } = pool;
     const mostData = this.bufferBytes - headerBytes;
     const iovaLow = (pool.iovaLow - headerBytes) | 0;
     const mask = this.#mask;
+    const turned = words[State.RxTurned] !== 0;
     const first = words[State.RxUsed];
     let free = header[0];
     const most = Math.min(arrived, handles.length, free);
@@ -143,21 +144,28 @@ export class SplitRxQueue extends VirtioRxQueue {
     for (; n < most; n++) {
       const place = (first + n) & mask;
       const id = used[place << 1];
-      if (id !== ids[place]) break;
+      if (id !== (turned ? ids[place] : place)) break;
       const size = used[(place << 1) + 1] - headerBytes;
       const handle = slots[id];
       const index = handle & INDEX_MASK;
-      const at = (Math.imul(index, stride) >>> 2) + firstHeader;
-      const said = pages[at];
-      if (
-        (size - 1) >>> 0 >= mostData || (said & NOT_PLAIN) !== 0 ||
-        (pages[at + NetHeader.BUFFERS_WORD] & buffersMask) !== oneBuffer ||
-        handle === 0
-      ) break;
-      let flag = (said & validMask) << VALID_SHIFT;
-      if (hashReport && (pages[at + NetHeader.HASH_TYPE_WORD] & 0xffff) !== 0) {
-        flag |= PacketFlag.RssHash;
-        rssHashes[index] = pages[at + NetHeader.HASH_WORD];
+      if ((size - 1) >>> 0 >= mostData || handle === 0) break;
+      let flag = 0;
+      if (inspects) {
+        const at = (Math.imul(index, stride) >>> 2) + firstHeader;
+        if (
+          (pages[at + NetHeader.BUFFERS_WORD] & buffersMask) !== oneBuffer
+        ) break;
+        if (checksums) {
+          const said = pages[at];
+          if ((said & NOT_PLAIN) !== 0) break;
+          flag = (said & NetHeader.DATA_VALID) << VALID_SHIFT;
+        }
+        if (
+          hashReport && (pages[at + NetHeader.HASH_TYPE_WORD] & 0xffff) !== 0
+        ) {
+          flag |= PacketFlag.RssHash;
+          rssHashes[index] = pages[at + NetHeader.HASH_WORD];
+        }
       }
       lengths[index] = size;
       flags[index] = flag;
@@ -167,10 +175,8 @@ export class SplitRxQueue extends VirtioRxQueue {
       descriptors[id << 2] = iovaLow +
         Math.imul(fresh & INDEX_MASK, stride);
       slots[id] = fresh;
-      // A store would take the line from the device, even one that changes nothing.
-      if (driver[place + Split.AVAIL_RING] !== id) {
-        driver[place + Split.AVAIL_RING] = id;
-      }
+      // Not where it stands there already: a store would take the line from the device.
+      if (turned) driver[place + Split.AVAIL_RING] = id;
     }
     if (n === 0) return 0;
     header[0] = free;
@@ -219,7 +225,10 @@ export class SplitRxQueue extends VirtioRxQueue {
       if (id >= depth || run > arrived) {
         return this.fail(Fault.Id, id, depth - 1);
       }
-      if (!this.inOrder) rxIds[place] = id;
+      if (!this.inOrder && rxIds[place] !== id) {
+        rxIds[place] = id;
+        words[State.RxTurned] = 1;
+      }
       words[State.RunLeft] = run;
       words[State.RunBytes] = used[place * Split.USED_WORDS + 1];
     }

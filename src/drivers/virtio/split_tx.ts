@@ -1,9 +1,9 @@
 /**
  * Sending on a split ring (2.7).
  *
- * Descriptors are taken in the order of `txIds`, which is that of the table until a device finishes packets in another
- * order than it got them. So in practice each slot of the available ring names the same descriptor for ever, and only
- * its index changes.
+ * Descriptors are taken in the order of the table, and each entry of the available ring names the same one for ever: only
+ * its index changes. That is so until a device finishes packets in another order than it got them, or a packet takes
+ * several descriptors: from then on `txIds` has the descriptor whose turn it is.
  *
  * Section numbers are those of the Virtual I/O Device specification, version 1.2.
  *
@@ -41,6 +41,7 @@ export class SplitTxQueue extends VirtioTxQueue {
       ETHERNET_HEADER_LENGTH;
     const { firstHeader } = this;
     const mask = this.#mask;
+    const turned = words[State.TxTurned] !== 0;
     const end = Math.min(to, from + this.depth - words[State.TxBusy]);
     let next = words[Word.TxNext];
     let posted = words[State.TxPosted];
@@ -64,16 +65,15 @@ export class SplitTxQueue extends VirtioTxQueue {
         pages[head + 3] = 0;
         pages[head + 4] = 0;
       }
-      const id = ids[next];
+      const id = turned ? ids[next] : next;
       const word = id << 2;
       descriptors[word] = iovaLow + offset;
       descriptors[word + 1] = iovaHigh;
       descriptors[word + 2] = size + headerBytes;
       descriptors[word + 3] = 0;
       slots[id] = handle;
-      const place = (posted & mask) + Split.AVAIL_RING;
-      // A store would take the line from the device, even one that changes nothing.
-      if (driver[place] !== id) driver[place] = id;
+      // Not where it stands there already: a store would take the line from the device.
+      if (turned) driver[(posted & mask) + Split.AVAIL_RING] = id;
       next = (next + 1) & mask;
       posted++;
       bytes += size;
@@ -130,6 +130,8 @@ export class SplitTxQueue extends VirtioTxQueue {
       txLinks[id] = LAST_LINK;
     } else {
       this.#postChain(handle, next, segments);
+      // It has one entry for several descriptors.
+      words[State.TxTurned] = 1;
     }
     driver[(posted & this.#mask) + Split.AVAIL_RING] = id;
     words[State.TxPosted] = (posted + 1) & 0xffff;
@@ -193,12 +195,15 @@ export class SplitTxQueue extends VirtioTxQueue {
     const { words, txIds: ids } = this.control;
     const { used } = this.views;
     const mask = this.#mask;
+    const turned = words[State.TxTurned] !== 0;
     const entry = words[State.TxUsed];
     const clean = words[Word.TxClean];
     let n = 0;
-    while (
-      n < most && used[((entry + n) & mask) << 1] === ids[(clean + n) & mask]
-    ) n++;
+    for (; n < most; n++) {
+      const place = (clean + n) & mask;
+      const id = turned ? ids[place] : place;
+      if (used[((entry + n) & mask) << 1] !== id) break;
+    }
     return n;
   }
 }

@@ -35,6 +35,10 @@ export const State = {
   TxShown: Word.Scratch + 16,
   /** Transmit descriptors with the device. */
   TxBusy: Word.Scratch + 9,
+  /** Not 0 once a device used receive buffers in another order than it got them: `rxIds` counts. */
+  RxTurned: Word.Scratch + 17,
+  /** Not 0 once packets took descriptors in another order than that of the ring: `txIds` counts. */
+  TxTurned: Word.Scratch + 18,
   /** One of {@linkcode Fault}; 0 for none. */
   Fault: Word.Scratch + 10,
   /** The virtqueue where it was seen. */

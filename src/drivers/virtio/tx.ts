@@ -217,6 +217,7 @@ export abstract class VirtioTxQueue implements TxQueue {
   protected releasePlain(most: number): number {
     const { words, txSlots: slots, txIds: ids } = this.control;
     const { depth } = this;
+    const turned = words[State.TxTurned] !== 0;
     let clean = words[Word.TxClean];
     const first = slots[ids[clean]];
     if (first === 0 || (first & (PART | SPECIAL)) !== 0) return 0;
@@ -228,7 +229,7 @@ export abstract class VirtioTxQueue implements TxQueue {
     let free = header[0];
     let n = 0;
     for (; n < most; n++) {
-      const id = ids[clean];
+      const id = turned ? ids[clean] : clean;
       const handle = slots[id];
       // Marks, other pools and empty slots make it large.
       if ((handle ^ idBits) >>> 0 >= limit) break;
@@ -257,7 +258,10 @@ export abstract class VirtioTxQueue implements TxQueue {
     let count = 0;
     do {
       slots[part] = 0;
-      ids[clean] = part;
+      if (ids[clean] !== part) {
+        ids[clean] = part;
+        words[State.TxTurned] = 1;
+      }
       if (++clean === depth) clean = 0;
       part = (slot & SPECIAL) !== 0 ? links[part] : LAST_LINK;
       count++;
