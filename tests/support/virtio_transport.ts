@@ -229,7 +229,9 @@ export class FakeVirtio implements VirtioTransport {
   }
 
   notify(virtqueue: number): void {
-    if (!this.live) throw new Error(`virtqueue ${virtqueue}: not live (3.1.1)`);
+    if (!this.live || !this.#queues.get(virtqueue)?.enabled) {
+      throw new Error(`virtqueue ${virtqueue} is not in use yet (3.1.1)`);
+    }
     this.notified.push(virtqueue);
     if (virtqueue === this.#controlQueue) this.#serveControl();
   }

@@ -40,7 +40,10 @@ function leaveBehind(
 /** A queue pair as another isolate has it, though in this one. */
 function asWorker({ device, virtio }: Rig, queue: number): QueuePair {
   const bus: VirtioQueueBus = {
-    notify: (virtqueue) => virtio.live && virtio.notify(virtqueue),
+    notify: (virtqueue) => {
+      const inUse = virtio.live && virtio.enabled.includes(virtqueue);
+      if (inUse) virtio.notify(virtqueue);
+    },
     unmaskInterrupt: () => false,
   };
   return attachPair(device.describeQueue(queue), bus);
@@ -203,6 +206,32 @@ for (const offers of [ALONE, CONTROLLED]) {
     });
   });
 }
+
+Deno.test("a worker's queue is restarted with all others where it cannot be alone", async () => {
+  const options = { offers: CONTROLLED, pairs: 2 };
+  await withVirtio(options, { queues: 2 }, async (rig) => {
+    const { device, virtio } = rig;
+    const [other, dead] = [0, 1].map((queue) => asWorker(rig, queue));
+    receiveNothing(other);
+    receiveNothing(dead);
+    leaveBehind(rig, 0, 3, other);
+    const loop = setInterval(() => receiveNothing(other), 1);
+    try {
+      await device.haltQueue(1);
+      assertEquals(virtio.enabled, [0, 1, 4]);
+      await device.restartQueue(1);
+      assertEquals(virtio.enabled, [0, 1, 2, 3, 4]);
+    } finally {
+      clearInterval(loop);
+    }
+    assertEquals(resets(rig), 3);
+    assertEquals(other.rx.counters.get("abandoned"), 3);
+    const next = asWorker(rig, 1);
+    receiveNothing(other);
+    assertEquals(roundTrip(rig, 0, [4], other), [4]);
+    assertEquals(roundTrip(rig, 1, [5], next), [5]);
+  });
+});
 
 Deno.test("a queue that does not stop costs a reset", async () => {
   const options = { offers: ALONE, pairs: 2 };

@@ -53,7 +53,7 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
   override readonly model = MODEL;
   protected override readonly descriptorBytes = DESCRIPTOR_BYTES;
   readonly #transport: VirtioTransport;
-  /** Where queues in this isolate notify the device: not before it is live (3.1.1). */
+  /** Where queues in this isolate notify the device: not before it uses them (3.1.1). */
   readonly #queueBus: VirtioQueueBus;
   readonly #settings: Settings;
   #agreement: Agreement | undefined;
@@ -79,7 +79,7 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
     this.#settings = new Settings(config);
     this.#queueBus = {
       notify: (virtqueue) => {
-        if (this.#live) transport.notify(virtqueue);
+        if (this.#lifecycle?.uses(virtqueue >> 1)) transport.notify(virtqueue);
       },
       unmaskInterrupt: () => transport.unmaskInterrupt(),
     };

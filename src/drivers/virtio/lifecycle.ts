@@ -96,6 +96,11 @@ export class Lifecycle {
     return this.#live;
   }
 
+  /** True while the device uses this pair. */
+  uses(index: number): boolean {
+    return this.#live && this.#enabled.has(index);
+  }
+
   /** Section 3.1.1, steps 7 and 8, for the first time. */
   async start(): Promise<void> {
     for (const index of this.#indexes()) this.#pairs.arm(index);
