@@ -8,14 +8,9 @@
  */
 import { parseArgs } from "@std/cli";
 import { Batch } from "../src/batch.ts";
-import { completeConfig } from "../src/config.ts";
-import type { RegisterQueueBus } from "../src/bus/bus.ts";
-import type { QueueDescription, QueuePair } from "../src/device_api.ts";
-import { QueueControl, Word } from "../src/drivers/queue_control.ts";
-import { attachPair } from "../src/drivers/registry.ts";
-import { IrqLine } from "../src/irq/line.ts";
-import { Mempool } from "../src/mempool.ts";
-import { QueueCounters } from "../src/stats.ts";
+import type { QueuePair } from "../src/device_api.ts";
+import type { Mempool } from "../src/mempool.ts";
+import { INTEL_MODELS, IntelRings } from "./intel_rings.ts";
 import { PackedRings, SplitRings } from "./virtio_rings.ts";
 
 const RING = 512;
@@ -23,17 +18,6 @@ const FRAME_BYTES = 60;
 const BATCHES = [1, 4, 32, 256];
 const ROUNDS = 7;
 const PACKETS_PER_ROUND = 2_000_000;
-
-/** Words of an advanced descriptor (82599 datasheet 7.1.6.2 and 7.2.3.2.4), as this card writes them back. */
-const WORDS = 4;
-const RX_STATUS = 2;
-const RX_LENGTH = 3;
-/** DD and EOP. */
-const RX_DONE = 0x3;
-const TX_COMMAND = 2;
-const TX_REPORT_STATUS = 1 << 27;
-const TX_STATUS = 3;
-const TX_DONE = 1;
 
 /** A queue pair without a device, and the card that plays its part. */
 interface Rings {
@@ -60,83 +44,8 @@ export interface RingPoint {
   readonly spread: readonly [number, number];
 }
 
-/** An ixgbe queue pair, and the card that plays its part. */
-class IxgbeRings implements Rings {
-  readonly pool = Mempool.create({ entries: 4 * RING, debug: false });
-  readonly #lines = [IrqLine.create(), IrqLine.create()];
-  readonly #rings = new SharedArrayBuffer(2 * RING * WORDS * 4);
-  readonly #rx = new Uint32Array(this.#rings, 0, RING * WORDS);
-  readonly #tx = new Uint32Array(this.#rings, RING * WORDS * 4);
-  readonly #control = QueueControl.allocate(RING, RING);
-  readonly #words = new Int32Array(this.#control);
-  readonly pair: QueuePair;
-  #rxHead = 0;
-  #txHead = 0;
-
-  constructor() {
-    const description: Omit<QueueDescription, "bus"> = {
-      driver: "ixgbe",
-      model: "82599",
-      index: 0,
-      rings: {
-        buffer: this.#rings,
-        rxOffset: 0,
-        txOffset: this.#tx.byteOffset,
-      },
-      pool: this.pool.description,
-      counters: QueueCounters.allocate(),
-      control: this.#control,
-      irqFd: this.#lines[0].fd,
-      wakeFd: this.#lines[1].fd,
-      config: completeConfig({
-        rxDepth: RING,
-        txDepth: RING,
-        irqTimeoutMs: 0,
-      }),
-    };
-    // All descriptors begin as holes, which the first receive fills.
-    this.#words[Word.RxHoles] = RING;
-    const bus: RegisterQueueBus = {
-      read32: () => 0,
-      write32: () => {},
-      unmaskInterrupt: () => false,
-    };
-    this.pair = attachPair(description as QueueDescription, bus);
-    this.pair.rx.receive(new Batch(1));
-  }
-
-  step(count: number): void {
-    const rx = this.#rx;
-    let head = this.#rxHead;
-    for (let i = 0; i < count; i++) {
-      const at = head * WORDS;
-      rx[at] = 0;
-      rx[at + RX_LENGTH] = FRAME_BYTES;
-      rx[at + RX_STATUS] = RX_DONE;
-      head = (head + 1) & (RING - 1);
-    }
-    this.#rxHead = head;
-    const tx = this.#tx;
-    const tail = this.#words[Word.TxNext];
-    let sent = this.#txHead;
-    while (sent !== tail) {
-      const at = sent * WORDS;
-      if ((tx[at + TX_COMMAND] & TX_REPORT_STATUS) !== 0) {
-        tx[at + TX_STATUS] = TX_DONE;
-      }
-      sent = (sent + 1) & (RING - 1);
-    }
-    this.#txHead = sent;
-  }
-
-  close(): void {
-    for (const line of this.#lines) line.close();
-    this.pool.destroy();
-  }
-}
-
 const DRIVERS: Readonly<Record<string, () => Rings>> = {
-  "ixgbe": () => new IxgbeRings(),
+  "ixgbe": () => new IntelRings(INTEL_MODELS[0], RING, FRAME_BYTES),
   "virtio split": () => new SplitRings(RING, []),
   "virtio split, mergeable, in order": () =>
     new SplitRings(RING, ["mergeable", "in-order"]),

@@ -1,0 +1,85 @@
+/**
+ * The C program that our drivers are measured against: `native/bench/ring.c`.
+ *
+ * @module
+ */
+import { fileURLToPath } from "node:url";
+
+const SOURCE = fileURLToPath(
+  new URL("../native/bench/ring.c", import.meta.url),
+);
+const PROGRAM = fileURLToPath(
+  new URL("../native/build/ring", import.meta.url),
+);
+const FLAGS = ["-O3", "-march=native", "-Wall", "-Wextra", "-Werror"];
+
+/** One measurement. */
+export interface CLoopPoint {
+  /** "advanced" or "legacy" descriptors. */
+  readonly layout: string;
+  /** Descriptors of each ring. */
+  readonly ring: number;
+  /** Packets at once. */
+  readonly batch: number;
+  /** Bytes of a frame. */
+  readonly size: number;
+  /** How many packets. */
+  readonly packets: number;
+}
+
+/** The program, compiled and running. */
+export class CLoop implements AsyncDisposable {
+  readonly #process: Deno.ChildProcess;
+  readonly #input: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #output: ReadableStreamDefaultReader<string>;
+
+  private constructor(process: Deno.ChildProcess) {
+    this.#process = process;
+    this.#input = process.stdin.getWriter();
+    this.#output = process.stdout.pipeThrough(new TextDecoderStream())
+      .getReader();
+  }
+
+  /** Compiles it and starts it. Throws when there is no compiler. */
+  static async start(): Promise<CLoop> {
+    await Deno.mkdir(fileURLToPath(new URL(".", `file://${PROGRAM}`)), {
+      recursive: true,
+    });
+    const compiler = Deno.env.get("CC") || "cc";
+    const { success } = await new Deno.Command(compiler, {
+      args: [...FLAGS, "-o", PROGRAM, SOURCE],
+      stdin: "null",
+      stdout: "inherit",
+      stderr: "inherit",
+    }).output();
+    if (!success) throw new Error(`${compiler} cannot compile ${SOURCE}`);
+    return new CLoop(
+      new Deno.Command(PROGRAM, {
+        stdin: "piped",
+        stdout: "piped",
+        stderr: "inherit",
+      }).spawn(),
+    );
+  }
+
+  /** Nanoseconds a packet. */
+  async measure(point: CLoopPoint): Promise<number> {
+    const { layout, ring, batch, size, packets } = point;
+    const line = `${layout} ${ring} ${batch} ${size} ${packets}\n`;
+    await this.#input.write(new TextEncoder().encode(line));
+    let answer = "";
+    while (!answer.endsWith("\n")) {
+      const { value, done } = await this.#output.read();
+      if (done) throw new Error(`${PROGRAM} has ended`);
+      answer += value;
+    }
+    return Number(answer);
+  }
+
+  /** Ends it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#input.close();
+    await this.#output.cancel();
+    await this.#process.status;
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * Line plots as SVG, with a logarithmic x axis of base 2.
+ *
+ * @module
+ */
+
+/** What to draw. */
+export interface LinePlot {
+  /** Above the plot. */
+  readonly title: string;
+  /** Below the title. */
+  readonly subtitle: string;
+  /** What the x axis says. */
+  readonly x: string;
+  /** What the y axis says. */
+  readonly y: string;
+  /** Where a horizontal line helps the eye. */
+  readonly reference?: number;
+  /** The lines, each a name and its points in ascending order. */
+  readonly lines: readonly {
+    readonly name: string;
+    readonly points: readonly (readonly [x: number, y: number])[];
+  }[];
+}
+
+const WIDTH = 760;
+const HEIGHT = 420;
+const LEFT = 60;
+const TOP = 60;
+const RIGHT = 190;
+const BOTTOM = 50;
+const COLOURS = [
+  ...["#1b6ca8", "#d1495b", "#2e933c", "#8f5bb5"],
+  ...["#c77d0a", "#00798c", "#6b705c", "#b5179e"],
+];
+const TICKS = 5;
+
+const escape = (text: string) =>
+  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+
+const text = (x: number, y: number, content: string, more = "") =>
+  `<text x="${x}" y="${y}" ${more}>${escape(content)}</text>`;
+
+/** Draws it. */
+export function linePlot(plot: LinePlot): string {
+  const all = plot.lines.flatMap(({ points }) => points);
+  const xs = [...new Set(all.map(([x]) => x))].sort((a, b) => a - b);
+  const highest = Math.max(plot.reference ?? 0, ...all.map(([, y]) => y)) * 1.1;
+  const [first, last] = [Math.log2(xs[0]), Math.log2(xs[xs.length - 1])];
+  const width = WIDTH - LEFT - RIGHT;
+  const height = HEIGHT - TOP - BOTTOM;
+  const toX = (x: number) =>
+    round(LEFT + width * (Math.log2(x) - first) / (last - first || 1));
+  const toY = (y: number) => round(TOP + height * (1 - y / highest));
+  const bottom = TOP + height;
+
+  const axes = [
+    ...xs.map((x) => text(toX(x), bottom + 18, `${x}`, MIDDLE)),
+    ...Array.from({ length: TICKS + 1 }, (_, i) => {
+      const y = highest * i / TICKS;
+      return `<path d="M${LEFT} ${toY(y)}h${width}" stroke="#ddd"/>` +
+        text(LEFT - 8, toY(y) + 4, y.toPrecision(2), 'text-anchor="end"');
+    }),
+    text(LEFT + width / 2, bottom + 40, plot.x, MIDDLE),
+    text(LEFT, TOP - 10, plot.y),
+  ];
+  const reference = plot.reference === undefined ? [] : [
+    `<path d="M${LEFT} ${
+      toY(plot.reference)
+    }h${width}" stroke="#444" stroke-dasharray="4 4"/>`,
+  ];
+  const lines = plot.lines.flatMap(({ name, points }, i) => {
+    const colour = COLOURS[i % COLOURS.length];
+    const path = points.map(([x, y]) => `${toX(x)} ${toY(y)}`).join("L");
+    const legend = TOP + 18 * i;
+    return [
+      `<path d="M${path}" fill="none" stroke="${colour}" stroke-width="2"/>`,
+      `<path d="M${WIDTH - RIGHT + 14} ${
+        legend - 4
+      }h18" stroke="${colour}" stroke-width="3"/>`,
+      text(WIDTH - RIGHT + 38, legend, name),
+    ];
+  });
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${HEIGHT}" font-family="sans-serif" font-size="12">`,
+    `<rect width="100%" height="100%" fill="#fff"/>`,
+    text(LEFT, 22, plot.title, 'font-size="15" font-weight="bold"'),
+    text(LEFT, 40, plot.subtitle, 'fill="#666" font-size="11"'),
+    ...axes,
+    ...reference,
+    ...lines,
+    "</svg>\n",
+  ].join("\n");
+}
+
+const MIDDLE = 'text-anchor="middle"';
+
+function round(value: number): number {
+  return Math.round(value * 10) / 10;
+}
