@@ -236,6 +236,17 @@ Deno.test("a backend that finds a virtqueue wrong needs a reset, in place", () =
     assertEquals(server.backends.length, 1);
   }));
 
+Deno.test("a backend cannot make us wait for an eventfd that it has", () =>
+  withServer([PLAIN], async (rig, server) => {
+    await bringUp(rig);
+    const { fds } = server.last.last("SET_VRING_ERR");
+    // F_SETFL without O_NONBLOCK.
+    assertEquals(libc().fcntl(fds[0], 4, 0), 0);
+    await server.last.close();
+    await until("the end is seen", () => rig.transport.needsReset);
+    await bringUp(rig);
+  }));
+
 // Stopping.
 
 Deno.test("a virtqueue is stopped by asking where it is, and can be set up again", () =>

@@ -4,7 +4,7 @@
  * @module
  */
 import { DeviceFaultError, IxlError, NotSupportedError } from "../../errors.ts";
-import { IrqLine } from "../../irq/line.ts";
+import { IrqLine, Sleeper } from "../../irq/line.ts";
 import { log } from "../../log.ts";
 import type { VhostUserBusDescription } from "../bus.ts";
 import type { VirtioTransport, VirtqueueSetup } from "../virtio.ts";
@@ -53,6 +53,7 @@ export class VhostUserTransport implements VirtioTransport {
   readonly #endpoint: Endpoint;
   readonly #domain: VhostUserDomain;
   readonly #errors = IrqLine.create();
+  readonly #errorsRaised = new Sleeper([this.#errors]);
   readonly #kicks: IrqLine[] = [];
   readonly #rings = new Map<number, Ring>();
   #routes: readonly number[] = [];
@@ -133,7 +134,7 @@ export class VhostUserTransport implements VirtioTransport {
     }
     this.#generation++;
     this.#faulted = false;
-    this.#errors.clear();
+    this.#takeError();
     this.#startWatching();
   }
 
@@ -431,8 +432,7 @@ export class VhostUserTransport implements VirtioTransport {
   #lookAfter(): void {
     const connection = this.#connection;
     connection?.look();
-    const failed = this.#errors.clear();
-    if (failed && !this.#faulted) {
+    if (this.#takeError() && !this.#faulted) {
       this.#faulted = true;
       this.#tellOfLoss(`${this.#spec.address} found a virtqueue wrong`);
     }
@@ -441,6 +441,11 @@ export class VhostUserTransport implements VirtioTransport {
     this.#lossTold = true;
     this.#leaveMemory();
     this.#tellOfLoss(reason.message);
+  }
+
+  /** A backend could make reading its eventfd wait: it is only read when there is something. */
+  #takeError(): boolean {
+    return this.#errorsRaised.sleep(0) > 0 && this.#errors.clear();
   }
 
   #tellOfLoss(reason: string): void {
