@@ -45,6 +45,11 @@ const ENTRIES: readonly Entry[] = [
     load: async () => (await import("./bind.ts")).unbindCommand,
   },
   {
+    name: "sim",
+    summary: "sim serve: a software card for any virtual machine (vfio-user)",
+    load: async () => (await import("./sim.ts")).simCommand,
+  },
+  {
     name: "demo",
     summary: "Forwards between two software cards and checks every frame",
     load: async () => (await import("./demo.ts")).demoCommand,

@@ -153,6 +153,11 @@ export class Card {
     return this.#link.up && this.#receiver.ready;
   }
 
+  /** Whether the card holds its INTx line, which the command register may forbid. */
+  get interruptLine(): boolean {
+    return this.#interrupts.line && !this.#config.intxDisabled;
+  }
+
   /**
    * Reads a register in BAR 0. All have 32 bits: narrower reads get a part
    * and are recorded (section 8.2.1).

@@ -82,6 +82,15 @@ export class Interrupts {
     return (this.#mask[0] | this.#mask[1] | this.#otherMask) !== 0;
   }
 
+  /** Whether the INTx line is held: an unmasked cause that no throttling keeps back, with MSI-X off. */
+  get line(): boolean {
+    if (this.#msix || (this.#requested[0] & (1 << ONLY_VECTOR)) !== 0) {
+      return false;
+    }
+    const queues = this.#cause[0] & this.#mask[0] & EICR_QUEUE_MASK;
+    return (queues | (this.#other & this.#otherMask)) !== 0;
+  }
+
   /** A descriptor of receive queue `queue` was written back. */
   received(queue: number): void {
     this.#note(this.#rxVector[queue]);

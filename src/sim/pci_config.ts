@@ -34,6 +34,7 @@ const CAPABILITY = { powerManagement: 1, msi: 5, msix: 0x11, pcie: 0x10 };
 const STATUS_CAPABILITY_LIST = 1 << 4;
 const COMMAND_MEMORY = 1 << 1;
 const COMMAND_BUS_MASTER = 1 << 2;
+const COMMAND_INTX_DISABLE = 1 << 10;
 const COMMAND_WRITABLE = 0x0547;
 const BAR_64_BIT = 4;
 const MSIX_LAST_VECTOR = 63;
@@ -78,6 +79,11 @@ export class PciConfig {
   /** Whether the card answers register accesses. */
   get memoryEnabled(): boolean {
     return (this.#command & COMMAND_MEMORY) !== 0;
+  }
+
+  /** Whether the INTx line must stay down. */
+  get intxDisabled(): boolean {
+    return (this.#command & COMMAND_INTX_DISABLE) !== 0;
   }
 
   /** Reads `size` bytes; what lies outside reads as ones. */

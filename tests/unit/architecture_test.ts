@@ -39,23 +39,25 @@ const PARTS: Record<string, Part> = {
   api:      { paths: ["src/device_api.ts"], mayImport: ["base", "memory", "bus", "dma", "irq", "pci"] },
   drivers:  { paths: ["src/drivers"], mayImport: ["base", "net", "memory", "api", "bus", "dma", "irq", "pci"] },
   sim:      { paths: ["src/sim"], mayImport: ["base", "net"] },
-  tap:      { paths: ["src/sim/wires/tap.ts"], mayImport: ["base", "net", "sim", "ffi"] },
+  tap:      { paths: ["src/sim/wires/tap.ts", "src/sim/wires/peer.ts"], mayImport: ["base", "net", "sim", "ffi"] },
   busSim:   { paths: ["src/bus/sim"], mayImport: ["base", "bus", "dma", "irq", "pci", "sim", "tap", "ffi"] },
   busVfio:  { paths: ["src/bus/vfio"], mayImport: ["base", "bus", "dma", "irq", "pci", "ffi"] },
   busVhost: { paths: ["src/bus/vhost_user"], mayImport: ["base", "bus", "dma", "irq", "pci", "ffi"] },
+  vfioUser: { paths: ["src/vfio_user"], mayImport: ["base", "sim", "tap", "ffi"] },
   attach:   { paths: ["src/bus/attach.ts"], mayImport: ["base", "bus", "busSim", "busVfio", "busVhost"] },
 
   // Where both sides meet.
   device:   { paths: ["src/device.ts"], mayImport: ["base", "memory", "api", "drivers", "attach", "bus", "busSim", "busVfio", "busVhost", "dma", "irq", "pci", "ffi"] },
   runtime:  { paths: ["src/runtime"], mayImport: ["base", "memory", "api", "device", "drivers", "bus", "dma", "irq", "pci", "ffi"] },
   simWorker:   { paths: ["workers/sim_worker.ts"], mayImport: ["base", "busSim"] },
+  cardWorker:  { paths: ["workers/served_card_worker.ts"], mayImport: ["base", "vfioUser"] },
   queueWorker: { paths: ["workers/queue_worker.ts"], mayImport: ["base", "runtime"] },
 
   // What users see.
   manifest: { paths: ["deno.json"], mayImport: [] },
   mod:      { paths: ["mod.ts"], mayImport: ["base", "net", "memory", "api", "device", "runtime", "drivers", "bus", "busSim", "dma", "irq", "pci"] },
   examples: { paths: ["examples"], mayImport: ["mod", "net"] },
-  cli:      { paths: ["src/cli"], mayImport: ["manifest", "mod", "examples", "base", "net", "memory", "api", "device", "runtime", "pci", "sim"] },
+  cli:      { paths: ["src/cli"], mayImport: ["manifest", "mod", "examples", "base", "net", "memory", "api", "device", "runtime", "pci", "sim", "vfioUser", "irq"] },
 };
 
 /** Which part may import which package. Everyone may import `node:` modules. */

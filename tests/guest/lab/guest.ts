@@ -9,11 +9,14 @@ import { FramePort } from "./frame_port.ts";
 import { initramfs } from "./initramfs.ts";
 import { type Lab, loadLab, ROOT } from "./lab.ts";
 import {
+  isServed,
   machineArguments,
   type MachineDescription,
+  type NicFiles,
   type NicPlace,
   placeNics,
 } from "./machine.ts";
+import { findNewerQemu } from "./newer_qemu.ts";
 import { Nic } from "./nic.ts";
 import { type Outcome, Program } from "./program.ts";
 import {
@@ -23,8 +26,9 @@ import {
   type Request,
   writeObject,
 } from "./protocol.ts";
-import { QemuProcess } from "./qemu.ts";
+import { QEMU, QemuProcess } from "./qemu.ts";
 import { Qmp } from "./qmp.ts";
+import { ServedCard } from "./served_card.ts";
 import { QemuSocket } from "./socket.ts";
 
 /** How a program is run to its end. */
@@ -69,7 +73,9 @@ export class Guest implements AsyncDisposable {
   readonly #work: Workplace;
   readonly #ports: FramePort[];
   readonly #agent: QemuSocket;
-  readonly #qemu: QemuProcess;
+  readonly #served: readonly ServedCard[];
+  readonly #startQemu: () => QemuProcess;
+  #qemu: QemuProcess | undefined;
   readonly #programs = new Map<number, Program>();
   readonly #ready = Promise.withResolvers<void>();
   #nextProgram = 1;
@@ -94,12 +100,17 @@ export class Guest implements AsyncDisposable {
       new Nic(place, this.qmp, nicFiles[index])
     );
     this.#ready.promise.catch(() => {});
-    this.#qemu = this.#start(
-      machine,
-      lab,
-      places,
-      nicFiles.map(({ port, capture }) => ({ socket: port?.path, capture })),
+    const files = nicFiles.map(({ port, capture }, index) => ({
+      socket: port?.path,
+      capture,
+      served: isServed(places[index].description.model)
+        ? `${scratch}/card${index}`
+        : undefined,
+    }));
+    this.#served = places.flatMap((place, index) =>
+      this.#serve(place, files[index])
     );
+    this.#startQemu = () => this.#start(machine, lab, places, files);
   }
 
   /**
@@ -128,6 +139,11 @@ export class Guest implements AsyncDisposable {
   /** Whether it still can run programs. */
   get isAlive(): boolean {
     return this.#failure === undefined;
+  }
+
+  /** The processes that serve its cards, in the order of those. */
+  get servedCards(): readonly ServedCard[] {
+    return this.#served;
   }
 
   /** What its kernel and the agent have written on the console so far. */
@@ -222,8 +238,9 @@ export class Guest implements AsyncDisposable {
   /** Ends it. */
   async close(): Promise<void> {
     this.#fail(new Error("The guest was closed"));
-    if (!this.#qemu.hasEnded) await this.#quit();
-    await this.#qemu.kill();
+    if (this.#qemu?.hasEnded === false) await this.#quit(this.#qemu);
+    await this.#qemu?.kill();
+    await Promise.all(this.#served.map((card) => card.close()));
     for (const socket of [this.#agent, this.qmp, ...this.#ports]) {
       socket.close();
     }
@@ -238,7 +255,7 @@ export class Guest implements AsyncDisposable {
     machine: MachineDescription,
     lab: Lab,
     places: NicPlace[],
-    nicFiles: { socket: string | undefined; capture: string | undefined }[],
+    nicFiles: readonly NicFiles[],
   ): QemuProcess {
     const { scratch, logs } = this.#work;
     const files = {
@@ -251,16 +268,37 @@ export class Guest implements AsyncDisposable {
       deno: Deno.execPath(),
     };
     Deno.writeFileSync(files.initramfs, initramfs(lab.kernel));
+    const qemu = this.#served.length > 0 ? findNewerQemu()?.command : [QEMU];
+    if (qemu === undefined) {
+      throw new Error("No QEMU for served cards: deno task lab");
+    }
     return new QemuProcess(
-      machineArguments(machine, lab.accelerator, files, places, nicFiles),
+      [
+        ...qemu,
+        ...machineArguments(machine, lab.accelerator, files, places, nicFiles),
+      ],
       { log: `${logs}/qemu.log`, scratch },
     );
   }
 
+  /** Starts the process that serves a card, for those that are. */
+  #serve(
+    { description: { model, tap }, mac, id }: NicPlace,
+    { socket, served }: NicFiles,
+  ): ServedCard[] {
+    if (served === undefined || !isServed(model)) return [];
+    const wire = tap === undefined ? `peer:${socket}` : `tap:${tap}`;
+    const log = `${this.#work.logs}/${id}.log`;
+    return [new ServedCard({ socket: served, model, mac, wire, log })];
+  }
+
   /** Waits for QEMU's connections and the agent's first word. */
   async #connect(): Promise<void> {
+    await Promise.all(this.#served.map(({ ready }) => ready));
+    const qemu = this.#startQemu();
+    this.#qemu = qemu;
     const timeout = setTimeout(() => this.#hangs("to boot"), BOOT_TIMEOUT_MS);
-    this.#qemu.ended.then(() => this.#fail(this.#error("The guest has ended")));
+    qemu.ended.then(() => this.#fail(this.#error("The guest has ended")));
     const connected = async () => {
       await Promise.all([
         ...this.#ports.map((port) => port.connect()),
@@ -306,7 +344,7 @@ export class Guest implements AsyncDisposable {
   async #hangs(what: string): Promise<Error> {
     const error = this.#error(`The guest hangs: it was ${what}`);
     this.#fail(error);
-    await this.#qemu.kill();
+    await this.#qemu?.kill();
     return error;
   }
 
@@ -322,14 +360,16 @@ export class Guest implements AsyncDisposable {
     const lines = this.console.trimEnd().split("\n");
     const log = lines.slice(-CONSOLE_LINES_IN_ERRORS).join("\n");
     return new Error(
-      `${what}. ${this.#qemu.output}Its console (all of it in ${this.#work.logs}):\n${log}`,
+      `${what}. ${
+        this.#qemu?.output ?? ""
+      }Its console (all of it in ${this.#work.logs}):\n${log}`,
     );
   }
 
-  async #quit(): Promise<void> {
-    const timeout = setTimeout(() => this.#qemu.kill(), QUIT_TIMEOUT_MS);
+  async #quit(qemu: QemuProcess): Promise<void> {
+    const timeout = setTimeout(() => qemu.kill(), QUIT_TIMEOUT_MS);
     await this.qmp.execute("quit").catch(() => {});
-    await this.#qemu.ended;
+    await qemu.ended;
     clearTimeout(timeout);
   }
 }

@@ -21,7 +21,9 @@ const BOOT_MODULES = [
 ];
 
 /** What scenarios load later, by `guest.loadModule`. */
-const LATER_MODULES = ["e1000", "e1000e", "igb", "virtio_net", "tun", "bridge"];
+const LATER_MODULES = [
+  ...["e1000", "e1000e", "igb", "ixgbe", "virtio_net", "tun", "bridge"],
+];
 
 /** A kernel with its modules. */
 export interface Kernel {

@@ -12,7 +12,16 @@ export type NicModel =
   | "e1000-82545em"
   | "e1000e"
   | "igb"
-  | "virtio-net-pci";
+  | "virtio-net-pci"
+  | ServedModel;
+
+/** Cards that a process of ours serves, to a newer QEMU: the software card. */
+export type ServedModel = "82599" | "x540";
+
+/** Whether a card is served by a process of ours. */
+export function isServed(model: NicModel): model is ServedModel {
+  return model === "82599" || model === "x540";
+}
 
 /** Properties of a device, as QEMU takes them in JSON. */
 export type NicProperties = Readonly<Record<string, string | number | boolean>>;
@@ -24,7 +33,8 @@ export interface NicDescription {
   readonly mac?: string;
   /**
    * What the cable leads to: a {@linkcode FramePort} of the test (default), or
-   * a TAP interface of that name, which the test moves into a namespace.
+   * a TAP interface of that name, which the test moves into a namespace. A
+   * served card makes it itself.
    */
   readonly tap?: string;
   /** Queue pairs of the cable (TAP only), for virtio with several. */
@@ -33,7 +43,7 @@ export interface NicDescription {
   readonly hotplug?: boolean;
   /** Behind one PCI bridge with all others that are, hence in one IOMMU group with them. Not for PCIe cards. */
   readonly bridged?: boolean;
-  /** Write what passes into a pcap file. */
+  /** Write what passes into a pcap file. Not for served cards. */
   readonly capture?: boolean;
   /** More properties of QEMU's device. */
   readonly properties?: NicProperties;
@@ -104,7 +114,7 @@ export interface NicPlace {
   readonly mac: string;
   /** Where the guest finds it: `0000:00:04.0`. */
   readonly address: string;
-  /** The device for QEMU, as `-device` and `device_add` take it. */
+  /** The device for QEMU, as `-device` and `device_add` take it; a served card's lacks its socket. */
   readonly device: Readonly<Record<string, unknown>>;
 }
 
@@ -131,11 +141,12 @@ export function placeNics(nics: readonly NicDescription[]): NicPlace[] {
       : description.bridged
       ? at(BRIDGE, bridgeBus, hex(bridged++, 2))
       : at("pcie.0", "00", hex(slot++, 2));
-    const device = {
-      driver: description.model,
-      ...{ id, netdev, mac },
+    const own = isServed(description.model)
+      ? { driver: "vfio-user-pci", id }
       // Nobody boots from it: no firmware to load.
-      romfile: "",
+      : { driver: description.model, id, netdev, mac, romfile: "" };
+    const device = {
+      ...own,
       ...place,
       ...MODEL_PROPERTIES[description.model],
       ...description.properties,
@@ -160,9 +171,15 @@ export interface NicFiles {
   readonly socket: string | undefined;
   /** The pcap file, if one is wanted. */
   readonly capture: string | undefined;
+  /** Where the process listens that serves the card. */
+  readonly served: string | undefined;
 }
 
 function nicArguments(nic: NicPlace, files: NicFiles): string[] {
+  if (files.served !== undefined) {
+    const socket = { type: "unix", path: files.served };
+    return ["-device", JSON.stringify({ ...nic.device, socket })];
+  }
   const args = ["-netdev", netdev(nic, files.socket)];
   if (files.capture !== undefined) {
     const dump = `filter-dump,id=dump-${nic.id},netdev=${nic.netdev}`;
@@ -221,10 +238,14 @@ function kernelCommandLine(
 }
 
 /** QEMU's arguments for a machine without cards, on an accelerator. */
-export function baseArguments(accelerator: string, iommu = true): string[] {
+export function baseArguments(
+  accelerator: string,
+  iommu = true,
+  machineOptions = "",
+): string[] {
   return [
     "-nodefaults -display none -vga none -no-reboot",
-    `-accel ${accelerator} -cpu max -M q35,kernel-irqchip=split`,
+    `-accel ${accelerator} -cpu max -M q35,kernel-irqchip=split${machineOptions}`,
     // First of all devices, for them to be behind it.
     ...(iommu ? ["-device intel-iommu,intremap=on,caching-mode=on"] : []),
   ].flatMap((words) => words.split(" "));
@@ -239,8 +260,16 @@ export function machineArguments(
   nicFiles: readonly NicFiles[],
 ): string[] {
   const { memoryMib = 1024, cpus = 2 } = machine;
+  const shared = nicFiles.some(({ served }) => served !== undefined);
   return [
-    ...baseArguments(accelerator, machine.iommu),
+    ...(shared
+      ? ["-object", `memory-backend-memfd,id=mem,size=${memoryMib}M,share=on`]
+      : []),
+    ...baseArguments(
+      accelerator,
+      machine.iommu,
+      shared ? ",memory-backend=mem" : "",
+    ),
     ...["-smp", `${cpus}`, "-m", `${memoryMib}`],
     ...["-kernel", files.kernel, "-initrd", files.initramfs],
     ...["-append", kernelCommandLine(machine, files)],

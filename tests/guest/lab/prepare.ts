@@ -1,7 +1,8 @@
 /**
  * `deno task lab`: installs what guests are made of, where it is lacking, and
- * finds out by trying how guests boot fastest; and installs DPDK, where it is
- * lacking. `deno task lab guests` and `deno task lab dpdk` do one of the two.
+ * finds out by trying how guests boot fastest; installs DPDK, where it is
+ * lacking; and fetches a newer QEMU for cards that we serve. `deno task lab
+ * guests`, `dpdk` and `served` do one of the three.
  *
  * @module
  */
@@ -16,6 +17,7 @@ import {
   loadLab,
   saveLab,
 } from "./lab.ts";
+import { prepareNewerQemu } from "./newer_qemu.ts";
 import { buildNoIommuModule, forgetNoIommuModule } from "./no_iommu.ts";
 import { install } from "./packages.ts";
 import { probeAccelerator, probeImage } from "./probe.ts";
@@ -63,7 +65,16 @@ async function prepareDpdk(): Promise<void> {
   console.log("DPDK is ready");
 }
 
-const PREPARATIONS = { guests: prepareGuests, dpdk: prepareDpdk };
+async function prepareServed(): Promise<void> {
+  const { version } = await prepareNewerQemu();
+  console.log(`QEMU ${version} takes cards that another process serves`);
+}
+
+const PREPARATIONS = {
+  guests: prepareGuests,
+  dpdk: prepareDpdk,
+  served: prepareServed,
+};
 
 async function main(names: string[]): Promise<void> {
   const all = Object.keys(PREPARATIONS) as (keyof typeof PREPARATIONS)[];

@@ -43,15 +43,15 @@ export class QemuProcess {
   /**
    * Starts it.
    *
-   * @param args What follows the command.
+   * @param command QEMU and its arguments.
    * @param files Where its output goes, and the folder to remove when it ends.
    */
   constructor(
-    args: readonly string[],
+    command: readonly string[],
     { log, scratch }: { log: string; scratch: string },
   ) {
     const child = new Deno.Command("sh", {
-      args: ["-c", WATCHDOG, "watchdog", log, scratch, QEMU, ...args],
+      args: ["-c", WATCHDOG, "watchdog", log, scratch, ...command],
       stdin: "piped",
       stdout: "null",
       stderr: "null",

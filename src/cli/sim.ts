@@ -1,0 +1,127 @@
+/**
+ * `ixl sim serve`: the software card for any virtual machine.
+ *
+ * @module
+ */
+import { IxlError, type IxlErrorCode } from "../errors.ts";
+import { IrqLine } from "../irq/line.ts";
+import { stopOnSignals } from "../runtime/signals.ts";
+import type { Model } from "../sim/card.ts";
+import type { ServeOptions } from "../vfio_user/server.ts";
+import { WIRES } from "../vfio_user/wires.ts";
+import {
+  type Command,
+  defineCommand,
+  definitionList,
+  type Given,
+  UsageError,
+} from "./command.ts";
+
+const MODELS: readonly string[] = ["82599", "x540"] satisfies Model[];
+const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i;
+const MULTICAST = 1;
+
+/** What the worker reports. */
+interface Report {
+  readonly serving?: true;
+  readonly ended?: true;
+  readonly failed?: { readonly code: string; readonly message: string };
+}
+
+const serveCommand: Command = defineCommand({
+  name: "sim serve",
+  summary: "Serves a software card over vfio-user",
+  options: [
+    { name: "socket", value: "PATH", help: "where clients connect to" },
+    {
+      name: "model",
+      value: "MODEL",
+      default: "82599",
+      help: "82599 or x540",
+    },
+    {
+      name: "wire",
+      value: "WIRE",
+      default: "loopback",
+      help: "what the port is connected to",
+    },
+    {
+      name: "mac",
+      value: "ADDRESS",
+      default: "02:00:00:00:00:01",
+      help: "the card's station address",
+    },
+  ],
+  notes: `Wires:
+
+${definitionList(WIRES)}
+
+QEMU 10.1 or newer takes the card, with memory that it can share:
+
+  -object memory-backend-memfd,id=mem,size=1G -machine q35,memory-backend=mem
+  -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"PATH"}}'
+
+One client at a time; the next may come when it has gone. Ends with SIGINT or SIGTERM.`,
+  run: (given) => serve(optionsOf(given)),
+});
+
+/** The commands about software cards. */
+export const simCommand: Pick<Command, "main"> = {
+  main: ([name, ...args]) => {
+    if (name === "serve") return serveCommand.main(args);
+    if (name === "-h" || name === "--help") return serveCommand.main(["-h"]);
+    throw new UsageError(
+      `there is no command sim ${name ?? ""}: use sim serve`,
+    );
+  },
+};
+
+function optionsOf(given: Given): ServeOptions {
+  const socket = given.text("socket");
+  const model = given.text("model")!;
+  const mac = given.text("mac")!.toLowerCase();
+  if (socket === undefined) {
+    throw new UsageError("sim serve needs --socket PATH: see sim serve --help");
+  }
+  if (!MODELS.includes(model)) {
+    throw new UsageError(`--model ${model} is not ${MODELS.join(" or ")}`);
+  }
+  if (!MAC.test(mac) || (parseInt(mac, 16) & MULTICAST) !== 0) {
+    throw new UsageError(`--mac ${mac} is no station address`);
+  }
+  return { socket, model: model as Model, mac, wire: given.text("wire")! };
+}
+
+/** Starts the card's worker and waits for its end. */
+async function serve(options: ServeOptions): Promise<number> {
+  const stop = IrqLine.create();
+  using _signals = stopOnSignals(() => stop.raise());
+  const worker = new Worker(
+    new URL("../../workers/served_card_worker.ts", import.meta.url),
+    { type: "module", name: "ixl-served-card" },
+  );
+  try {
+    await new Promise<void>((resolve, reject) => {
+      worker.onmessage = ({ data }: MessageEvent<Report>) => {
+        if (data.serving) console.log(describe(options));
+        else if (data.failed) {
+          const { code, message } = data.failed;
+          reject(new IxlError(code as IxlErrorCode, message));
+        } else resolve();
+      };
+      worker.onerror = (event) => {
+        event.preventDefault();
+        reject(new IxlError("worker-failed", event.message));
+      };
+      worker.postMessage({ options, stopFd: stop.fd });
+    });
+  } finally {
+    worker.terminate();
+    stop.close();
+  }
+  return 0;
+}
+
+function describe({ model, mac, socket, wire }: ServeOptions): string {
+  return `serving ${model} ${mac} at ${socket}, on ${wire}`;
+}

@@ -1,0 +1,210 @@
+/**
+ * A software card behind a Unix socket: one client after the other, and a loop that serves it, steps the card, and
+ * sleeps when there is nothing to do.
+ *
+ * It blocks its isolate, so that a register access is answered at once: it belongs into a worker.
+ *
+ * @module
+ */
+import { EventFd, PollSet } from "../ffi/eventfd.ts";
+import { yieldCpu } from "../ffi/libc.ts";
+import { loadNative } from "../ffi/native.ts";
+import { UnixListener, type UnixSocket } from "../ffi/unix_socket.ts";
+import { Card, type Model } from "../sim/card.ts";
+import { DmaTable } from "../sim/dma_table.ts";
+import type { Wire } from "../sim/wires/wire.ts";
+import { ClientGone, Connection } from "./connection.ts";
+import { ProtocolError } from "./protocol.ts";
+import { Session } from "./session.ts";
+import { makeWire } from "./wires.ts";
+
+/** Frames that the card moves in each direction before messages are looked at again. */
+const STEP_BUDGET = 64;
+/** Messages that are handled before the card moves frames again. */
+const MESSAGE_BUDGET = 64;
+/** Rounds without work before the server sleeps; a client that waits for a register asks again soon. */
+const IDLE_ROUNDS = 32;
+const LONGEST_SLEEP_MS = 1000;
+/** How long a client may leave an answer, or a request for its memory, lying. */
+const CLIENT_TIMEOUT_MS = 5000;
+const PCI_COMMAND = 4;
+
+/** What is served. */
+export interface ServeOptions {
+  /** Where to listen. */
+  readonly socket: string;
+  readonly model: Model;
+  readonly mac: string;
+  /** What the port is connected to: see {@linkcode makeWire}. */
+  readonly wire: string;
+}
+
+/** Serves a card until its eventfd is signalled. */
+export class CardServer {
+  readonly #card: Card;
+  readonly #dma = new DmaTable();
+  readonly #wire: Wire;
+  readonly #listener: UnixListener;
+  readonly #stop: EventFd;
+  readonly #log: (line: string) => void;
+  #session: Session | undefined;
+  #connection: Connection | undefined;
+  #clients = 0;
+  /** Violations of this client that were logged. */
+  #reported = 0;
+  #stopped = false;
+
+  /**
+   * @param options What to serve.
+   * @param stopFd An eventfd that ends the loop.
+   * @param log Takes what a person should know of clients.
+   */
+  constructor(
+    options: ServeOptions,
+    stopFd: number,
+    log: (line: string) => void,
+  ) {
+    this.#stop = new EventFd(stopFd);
+    this.#log = log;
+    this.#wire = makeWire(options.wire);
+    this.#card = new Card({
+      model: options.model,
+      macAddress: options.mac,
+      dma: this.#dma,
+      wire: this.#wire,
+      interrupt: (vector) => this.#session?.routes.fire(vector),
+    });
+    try {
+      this.#listener = UnixListener.listen(options.socket);
+    } catch (error) {
+      this.#wire.close();
+      throw error;
+    }
+  }
+
+  /** Loops until the eventfd is signalled; blocks the isolate. */
+  run(): void {
+    try {
+      for (let idle = 0; !this.#stopped;) {
+        if (this.#round() > 0) idle = 0;
+        else if (++idle < IDLE_ROUNDS) yieldCpu();
+        else this.#sleep();
+      }
+    } finally {
+      this.#endSession();
+      this.#listener.close();
+      this.#wire.close();
+    }
+  }
+
+  /** Serves everybody once; returns how much was done. */
+  #round(): number {
+    const done = this.#session === undefined
+      ? this.#accept()
+      : this.#serve(this.#session);
+    const moved = this.#card.step(STEP_BUDGET, performance.now());
+    this.#session?.routes.deliver();
+    this.#reportViolations();
+    return done + moved;
+  }
+
+  /** What the client's driver did wrong: the first hundred. */
+  #reportViolations(): void {
+    const { violations } = this.#card;
+    while (this.#reported < violations.length) {
+      const { kind, message } = violations[this.#reported++];
+      this.#log(`client ${this.#clients}: ${kind}: ${message}`);
+    }
+  }
+
+  #accept(): number {
+    const socket = this.#listener.accept();
+    if (socket === undefined) return 0;
+    this.#begin(socket);
+    return 1;
+  }
+
+  #begin(socket: UnixSocket): void {
+    const name = `client ${++this.#clients}`;
+    this.#log(`${name} has come`);
+    this.#powerOn();
+    this.#connection = new Connection(socket, CLIENT_TIMEOUT_MS);
+    this.#session = new Session(
+      this.#card,
+      this.#dma,
+      this.#connection,
+      (line) => this.#log(`${name}: ${line}`),
+    );
+  }
+
+  /** The card as the firmware of a machine finds it: nothing is enabled. */
+  #powerOn(): void {
+    this.#card.reset();
+    this.#card.writeConfig(PCI_COMMAND, 0, 2);
+    this.#card.clearViolations();
+    this.#reported = 0;
+  }
+
+  #serve(session: Session): number {
+    let done = 0;
+    try {
+      for (; done < MESSAGE_BUDGET; done++) {
+        const message = this.#connection!.next();
+        if (message === undefined) break;
+        session.handle(message);
+      }
+    } catch (error) {
+      this.#part(error);
+    }
+    return done;
+  }
+
+  #part(error: unknown): void {
+    const name = `client ${this.#clients}`;
+    if (error instanceof ClientGone) this.#log(`${name} has gone`);
+    else if (error instanceof ProtocolError) {
+      this.#log(`${name} ${error.message}: connection closed`);
+    } else throw error;
+    this.#endSession();
+  }
+
+  #endSession(): void {
+    if (this.#session === undefined) return;
+    this.#powerOn();
+    this.#session.close();
+    this.#session = undefined;
+    this.#connection = undefined;
+  }
+
+  #sleep(): void {
+    const now = performance.now();
+    const card = this.#card;
+    const next = Math.min(
+      card.deadline(now),
+      card.receiving ? this.#wire.nextPollAt(now) : Infinity,
+    );
+    const wait = Math.min(next - now, LONGEST_SLEEP_MS);
+    if (wait <= 0 || this.#connection?.hasWaiting) return;
+    const client = this.#connection?.fd ?? this.#listener.fd;
+    const wire = card.receiving ? this.#wire.fd : -1;
+    const set = new PollSet([this.#stop.fd, client, wire]);
+    set.wait(wait);
+    if (set.ready(0)) this.#stopped = true;
+  }
+}
+
+/** Serves a card until its eventfd is signalled. Blocks the isolate once it has begun. */
+export async function serveCard(
+  options: ServeOptions,
+  stopFd: number,
+  begun: () => void,
+): Promise<void> {
+  await loadNative();
+  const server = new CardServer(
+    options,
+    stopFd,
+    (line) => console.error(`ixl sim serve: ${line}`),
+  );
+  begun();
+  server.run();
+}
