@@ -107,7 +107,7 @@ export class FakeVirtio implements VirtioTransport {
   live = false;
   needsReset = false;
   configGeneration = 0;
-  /** Fails what is named: "reset", "accept", "stop", "start". */
+  /** Fails what is named: "reset", "accept", "set up", "enable", "stop", "start", "shut down". */
   readonly failing: Set<string> = new Set();
   /** Which vector tells of changes of configuration. */
   configVector: number | undefined;
@@ -187,7 +187,7 @@ export class FakeVirtio implements VirtioTransport {
       ring: deviceRing(this.table, setup, packed),
       enabled: false,
     });
-    return Promise.resolve();
+    return this.#outcome("set up");
   }
 
   routeConfig(vector: number | undefined): Promise<void> {
@@ -198,7 +198,7 @@ export class FakeVirtio implements VirtioTransport {
   enable(virtqueue: number): Promise<void> {
     this.#note(`enable ${virtqueue}`);
     this.#queues.get(virtqueue)!.enabled = true;
-    return Promise.resolve();
+    return this.#outcome("enable");
   }
 
   stop(virtqueue: number): Promise<void> {
@@ -217,7 +217,7 @@ export class FakeVirtio implements VirtioTransport {
   shutDown(): Promise<void> {
     this.#note("shut down");
     this.#forget();
-    return Promise.resolve();
+    return this.#outcome("shut down");
   }
 
   readConfig(offset: number, size: 1 | 2 | 4): number {

@@ -14,6 +14,7 @@ import {
   NotSupportedError,
 } from "../../src/errors.ts";
 import { IrqLine } from "../../src/irq/line.ts";
+import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/until.ts";
 import {
   assertClean,
@@ -248,16 +249,26 @@ for (const [what, error, text, options, config, change] of REFUSED) {
   });
 }
 
-for (const step of ["reset", "start"]) {
+for (const step of ["reset", "set up", "enable", "start"]) {
   Deno.test(`a device that fails to ${step} is given back`, async () => {
-    const error = await rejects(
-      { offers: PLAIN },
-      {},
-      (virtio) => virtio.failing.add(step),
-    );
-    assert(error.message.includes(step), error.message);
+    await withoutLeaks(async () => {
+      const error = await rejects(
+        { offers: PLAIN },
+        {},
+        (virtio) => virtio.failing.add(step).add("shut down"),
+      );
+      assert(error.message.includes(step), error.message);
+    });
   });
 }
+
+Deno.test("a device that cannot be shut down is given back", async () => {
+  await withoutLeaks(async () => {
+    await withVirtio({ offers: CONTROLLED }, {}, ({ virtio }) => {
+      virtio.failing.add("shut down");
+    });
+  });
+});
 
 Deno.test("depths that nobody chose become what the device can do", async () => {
   await withVirtio({ offers: PLAIN, size: 250 }, {}, ({ device, virtio }) => {

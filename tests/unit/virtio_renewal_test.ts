@@ -7,6 +7,7 @@ import { attachPair } from "../../src/drivers/registry.ts";
 import { featureBits } from "../../src/drivers/virtio/features.ts";
 import { DeviceFaultError } from "../../src/errors.ts";
 import { Packet } from "../../src/packet.ts";
+import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/until.ts";
 import {
   CONTROLLED,
@@ -300,11 +301,13 @@ Deno.test("a device that comes back with less stays away", async () => {
 });
 
 Deno.test("a device can be closed while it is away", async () => {
-  await withVirtio({ offers: PLAIN }, {}, async (rig) => {
-    rig.virtio.failing.add("reset");
-    rig.virtio.needsReset = true;
-    await until("it is looked for", () => resets(rig) > 1);
-    leaveUnsent(rig);
+  await withoutLeaks(async () => {
+    await withVirtio({ offers: PLAIN }, {}, async (rig) => {
+      rig.virtio.failing.add("reset");
+      rig.virtio.needsReset = true;
+      await until("it is looked for", () => resets(rig) > 1);
+      leaveUnsent(rig);
+    });
   });
 });
 
