@@ -27,6 +27,8 @@ const IDLE_ROUNDS = 32;
 const LONGEST_SLEEP_MS = 1000;
 /** How long a client may leave an answer, or a request for its memory, lying. */
 const CLIENT_TIMEOUT_MS = 5000;
+/** Different things that are said of one client's driver. */
+const MOST_REPORTS = 100;
 const PCI_COMMAND = 4;
 
 /** What is served. */
@@ -51,7 +53,7 @@ export class CardServer {
   #connection: Connection | undefined;
   #clients = 0;
   /** Violations of this client that were logged. */
-  #reported = 0;
+  readonly #reported = new Set<string>();
   #stopped = false;
 
   /**
@@ -108,13 +110,19 @@ export class CardServer {
     return done + moved;
   }
 
-  /** What the client's driver did wrong: the first hundred. */
+  /** What the client's driver does wrong, each thing once. */
   #reportViolations(): void {
-    const { violations } = this.#card;
-    while (this.#reported < violations.length) {
-      const { kind, message } = violations[this.#reported++];
-      this.#log(`client ${this.#clients}: ${kind}: ${message}`);
+    const card = this.#card;
+    if (card.violationCount === 0) return;
+    for (const { kind, message } of card.violations) {
+      const line = `${kind}: ${message}`;
+      if (this.#reported.has(line) || this.#reported.size === MOST_REPORTS) {
+        continue;
+      }
+      this.#reported.add(line);
+      this.#log(`client ${this.#clients}: ${line}`);
     }
+    card.clearViolations();
   }
 
   #accept(): number {
@@ -142,7 +150,7 @@ export class CardServer {
     this.#card.reset();
     this.#card.writeConfig(PCI_COMMAND, 0, 2);
     this.#card.clearViolations();
-    this.#reported = 0;
+    this.#reported.clear();
   }
 
   #serve(session: Session): number {
