@@ -41,7 +41,7 @@ export const Commands = {
   vlanAdd: command("VLAN_ADD", 2, 0, "5.1.6.5.3"),
   vlanRemove: command("VLAN_DEL", 2, 1, "5.1.6.5.3"),
   announced: command("ANNOUNCE_ACK", 3, 0, "5.1.6.5.4"),
-  queuePairs: command("MQ_VQ_PAIRS_SET", 4, 0, "5.1.6.5.5"),
+  queuePairs: command("MQ_VQ_PAIRS_SET", 4, 0, "5.1.6.5.6"),
   rss: command("MQ_RSS_CONFIG", 4, 1, "5.1.6.5.7"),
   hash: command("MQ_HASH_CONFIG", 4, 2, "5.1.6.5.6"),
 } as const;
