@@ -87,6 +87,9 @@ export const Packed = {
 /** AVAIL and USED in the last word of a packed descriptor: all that the wrap counters are about. */
 export const WRAP_BITS: number = Packed.AVAIL_BIT | Packed.USED_BIT;
 
+/** What says in the last word of a used descriptor that it is one, and of which buffer. */
+export const USED_WORD: number = WRAP_BITS | Packed.ID;
+
 /** AVAIL and USED of an available descriptor, where the driver's wrap counter is `wrap` (2.8.1). */
 export function availableBits(wrap: number): number {
   return wrap === 0 ? Packed.USED_BIT : Packed.AVAIL_BIT;

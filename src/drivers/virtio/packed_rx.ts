@@ -5,8 +5,8 @@
  * Its id is its place in the ring. From the first time that a device uses buffers in another order than it got them,
  * `rxIds` has the id whose turn it is at each place.
  *
- * A device looks at one descriptor after the other. So those of a batch are written first, and its first one's flags
- * last: they show all of them (2.8.6).
+ * A device looks at one descriptor after the other. So where the processor may reorder stores, those of a batch are
+ * written first, and its first one's flags last: they show all of them (2.8.6).
  *
  * Section numbers are those of the Virtual I/O Device specification, version 1.2.
  *
@@ -24,6 +24,7 @@ import {
   DESCRIPTOR_WORDS,
   DescriptorFlag,
   Packed,
+  USED_WORD,
   usedBits,
   WRAP_BITS,
 } from "./layout.ts";
@@ -127,7 +128,7 @@ export class PackedRxQueue extends VirtioRxQueue {
 
   /**
    * The common case: whole frames in one buffer each, used in the order of posting, and a fresh buffer for each. Stops
-   * before anything else; the processor keeps the order of loads and that of stores.
+   * before anything else. Only where the processor keeps the order of loads, and that of stores.
    */
   #takeWhole(handles: Uint32Array): number {
     const { words, rxSlots: slots, rxIds: ids } = this.control;
@@ -139,24 +140,18 @@ export class PackedRxQueue extends VirtioRxQueue {
     const mostData = bufferBytes - headerBytes;
     const iovaLow = (pool.iovaLow - headerBytes) | 0;
     const iovaHigh = pool.iovaHigh | 0;
-    const first = words[Word.RxNext] * DESCRIPTOR_WORDS + 3;
     let next = words[Word.RxNext];
     let bits = usedBits(words[State.RxUsed]);
     const turned = words[State.RxTurned] !== 0;
-    let firstWord = 0;
+    let fill = WRITE_BIT | availableBits(words[State.RxUsed] ^ 1);
     let free = header[0];
     const most = Math.min(depth, handles.length, free);
     let bytes = 0;
     let n = 0;
     for (; n < most; n++) {
       const word = next << 2;
-      const last = descriptors[word + 3];
-      const id = last & Packed.ID;
-      if (
-        ((last ^ bits) & WRAP_BITS) !== 0 || id !== (turned ? ids[next] : next)
-      ) {
-        break;
-      }
+      const id = turned ? ids[next] : next;
+      if (((descriptors[word + 3] ^ (id | bits)) & USED_WORD) !== 0) break;
       const size = descriptors[word + 2] - headerBytes;
       const handle = slots[id];
       const index = handle & INDEX_MASK;
@@ -187,18 +182,16 @@ export class PackedRxQueue extends VirtioRxQueue {
       descriptors[word] = iovaLow + Math.imul(fresh & INDEX_MASK, stride);
       descriptors[word + 1] = iovaHigh;
       descriptors[word + 2] = bufferBytes;
-      const shown = id | WRITE_BIT | (bits ^ Packed.AVAIL_BIT);
-      if (n === 0) firstWord = shown;
-      else descriptors[word + 3] = shown;
       slots[id] = fresh;
+      // Available a round later. Stores arrive in order: this one shows the buffer.
+      descriptors[word + 3] = id | fill;
       if (++next === depth) {
         next = 0;
         bits ^= WRAP_BITS;
+        fill ^= WRAP_BITS;
       }
     }
     if (n === 0) return 0;
-    storeBarrier();
-    descriptors[first] = firstWord;
     header[0] = free;
     words[Word.RxNext] = next;
     words[State.RxUsed] = bits === 0 ? 0 : 1;

@@ -19,6 +19,7 @@ import {
   DESCRIPTOR_WORDS,
   DescriptorFlag,
   Packed,
+  USED_WORD,
   usedBits,
   WRAP_BITS,
 } from "./layout.ts";
@@ -54,11 +55,12 @@ export class PackedTxQueue extends VirtioTxQueue {
     const { firstHeader } = this;
     const end = Math.min(to, from + depth - words[State.TxBusy]);
     const turned = words[State.TxTurned] !== 0;
-    const held = this.#heldPlace < 0 ? from : -1;
     const first = words[Word.TxNext];
+    const firstBits = availableBits(words[State.TxPosted]);
+    // The first of all is not available before it is shown.
+    let hidden = this.#heldPlace < 0 ? WRAP_BITS : 0;
     let next = first;
-    let bits = availableBits(words[State.TxPosted]);
-    let firstWord = 0;
+    let bits = firstBits;
     let bytes = 0;
     let at = from;
     for (; at < end; at++) {
@@ -84,8 +86,8 @@ export class PackedTxQueue extends VirtioTxQueue {
       descriptors[word] = iovaLow + offset;
       descriptors[word + 1] = iovaHigh;
       descriptors[word + 2] = size + headerBytes;
-      if (at === held) firstWord = id | bits;
-      else descriptors[word + 3] = id | bits;
+      descriptors[word + 3] = id | (bits ^ hidden);
+      hidden = 0;
       slots[id] = handle;
       if (++next === depth) {
         next = 0;
@@ -94,7 +96,7 @@ export class PackedTxQueue extends VirtioTxQueue {
       bytes += size;
     }
     if (at === from) return 0;
-    if (held >= 0) this.#hold(first, firstWord);
+    if (this.#heldPlace < 0) this.#hold(first, ids[first] | firstBits);
     words[Word.TxNext] = next;
     words[State.TxPosted] = (bits & Packed.AVAIL_BIT) === 0 ? 0 : 1;
     words[State.TxBusy] += at - from;
@@ -237,9 +239,8 @@ export class PackedTxQueue extends VirtioTxQueue {
     let at = words[Word.TxClean];
     let n = 0;
     for (; n < most; n++) {
-      const last = descriptors[(at << 2) + 3];
-      if (((last ^ bits) & WRAP_BITS) !== 0) break;
-      if ((last & Packed.ID) !== (turned ? ids[at] : at)) break;
+      const id = turned ? ids[at] : at;
+      if (((descriptors[(at << 2) + 3] ^ (id | bits)) & USED_WORD) !== 0) break;
       if (++at === depth) {
         at = 0;
         bits ^= WRAP_BITS;
