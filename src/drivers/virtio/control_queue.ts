@@ -154,7 +154,7 @@ export class ControlQueue {
     loadBarrier();
   }
 
-  #judge({ name }: Command): void {
+  #judge({ name, section }: Command): void {
     const wrong = this.#ring.take();
     if (wrong !== undefined) {
       this.#broken = `the virtio device answered ${name} with ${wrong}`;
@@ -164,7 +164,7 @@ export class ControlQueue {
     if (answer === Ack.OK) return;
     throw new DeviceFaultError(
       answer === Ack.ERROR
-        ? `the virtio device refused ${name}`
+        ? `the virtio device refused ${name} (section ${section})`
         : `the virtio device answered ${name} with ${answer}, which is no answer`,
     );
   }
