@@ -7,7 +7,7 @@ import { guestScenarios } from "./lab/mod.ts";
 const scenario = guestScenarios({
   name: "served-card",
   nics: [{ model: "82599" }],
-});
+}, "newerQemu");
 
 scenario("is a PCI card to the guest", async (guest) => {
   const [{ address }] = guest.nics;
@@ -33,17 +33,9 @@ scenario("is a PCI card to the guest", async (guest) => {
 scenario("is taken by the kernel's ixgbe driver", async (guest) => {
   const [{ address, mac }] = guest.nics;
   await guest.loadModule("ixgbe");
-  const name = (await guest.sh(`ls /sys/bus/pci/devices/${address}/net`))
-    .trim();
-  const read = async (file: string) =>
-    (await guest.sh(`cat /sys/class/net/${name}/${file}`)).trim();
-  assertEquals(await read("address"), mac);
-  const out = await guest.run([
-    "sh",
-    "-c",
-    `ip link set ${name} up; sleep 5; dmesg | grep -i ixgbe; ip -s link show ${name}; ethtool ${name}; ethtool -i ${name}; ethtool -t ${name} offline; cat /proc/interrupts | grep ${name}; dmesg | tail -20`,
-  ]);
-  console.log(out.stdout, out.stderr);
-  for (const card of guest.servedCards) console.log(card.output);
+  assertEquals(
+    await guest.sh(`cat /sys/bus/pci/devices/${address}/net/*/address`),
+    `${mac}\n`,
+  );
   assertMatch(await guest.dmesg(), /Intel\(R\) 10 Gigabit Network Connection/);
 });

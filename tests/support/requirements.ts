@@ -82,6 +82,11 @@ const LAB_FILE = fileURLToPath(
   new URL("../out/lab/lab.json", import.meta.url),
 );
 
+/** Written by `deno task lab`, where there is one or it could be fetched. */
+const NEWER_QEMU_FILE = fileURLToPath(
+  new URL("../out/lab/newer-qemu.json", import.meta.url),
+);
+
 /** Written by `deno task lab`, where it could be built. */
 const NO_IOMMU_MODULE = fileURLToPath(
   new URL("../out/lab/vfio-no-iommu.ko", import.meta.url),
@@ -121,6 +126,11 @@ const CHECKS = {
   lab: {
     met: () => existsSync(LAB_FILE),
     advice: "prepare the virtual machines: deno task lab",
+  },
+  newerQemu: {
+    met: () => existsSync(NEWER_QEMU_FILE),
+    advice:
+      "fetch a QEMU with vfio-user-pci: deno task lab says what is missing",
   },
   noIommu: {
     met: () => existsSync(NO_IOMMU_MODULE),

@@ -16,7 +16,7 @@ import {
   type NicPlace,
   placeNics,
 } from "./machine.ts";
-import { findNewerQemu } from "./newer_qemu.ts";
+import { loadNewerQemu } from "./newer_qemu.ts";
 import { Nic } from "./nic.ts";
 import { type Outcome, Program } from "./program.ts";
 import {
@@ -268,7 +268,7 @@ export class Guest implements AsyncDisposable {
       deno: Deno.execPath(),
     };
     Deno.writeFileSync(files.initramfs, initramfs(lab.kernel));
-    const qemu = this.#served.length > 0 ? findNewerQemu()?.command : [QEMU];
+    const qemu = this.#served.length > 0 ? loadNewerQemu()?.command : [QEMU];
     if (qemu === undefined) {
       throw new Error("No QEMU for served cards: deno task lab");
     }

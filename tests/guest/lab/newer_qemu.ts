@@ -6,7 +6,8 @@
  */
 
 import { existsSync } from "node:fs";
-import { asRoot, shell } from "./packages.ts";
+import { LAB_FOLDER } from "./lab.ts";
+import { APT, asRoot, shell } from "./packages.ts";
 import { QEMU } from "./qemu.ts";
 
 /** The card came with it. */
@@ -18,6 +19,9 @@ const LIBRARIES = "usr/lib/x86_64-linux-gnu";
 const FOLDER = `${
   Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME")}/.cache`
 }/ixl-lab/qemu-${SUITE}`;
+
+/** What was found: there when such a QEMU is. */
+const FOUND_FILE = `${LAB_FOLDER}/newer-qemu.json`;
 
 /** The command that runs it: through its own loader, with its own libraries, modules and firmware. */
 const COMMAND: readonly string[] = [
@@ -67,8 +71,23 @@ export interface NewerQemu {
   readonly version: string;
 }
 
+/** What `deno task lab` has found or fetched, if it is still there. */
+export function loadNewerQemu(): NewerQemu | undefined {
+  if (!existsSync(FOUND_FILE)) return undefined;
+  const saved: NewerQemu = JSON.parse(Deno.readTextFileSync(FOUND_FILE));
+  return versionOf(saved.command) === saved.version ? saved : undefined;
+}
+
+/** Fetches it, where it is lacking, and leaves word for the tests. Says what it does. */
+export async function prepareNewerQemu(): Promise<void> {
+  if (loadNewerQemu() !== undefined) return;
+  const qemu = find() ?? await fetchQemu();
+  console.log(`QEMU ${qemu.version} takes cards that another process serves`);
+  Deno.writeTextFileSync(FOUND_FILE, `${JSON.stringify(qemu)}\n`);
+}
+
 /** The system's own QEMU where it is new enough, else the one in the cache; undefined without either. */
-export function findNewerQemu(): NewerQemu | undefined {
+function find(): NewerQemu | undefined {
   for (const command of [[QEMU], COMMAND]) {
     const version = versionOf(command);
     if (version !== undefined && isNewEnough(version)) {
@@ -77,16 +96,13 @@ export function findNewerQemu(): NewerQemu | undefined {
   }
 }
 
-/** Fetches it, where it is lacking. Says what it does. */
-export async function prepareNewerQemu(): Promise<NewerQemu> {
-  const found = findNewerQemu();
-  if (found !== undefined) return found;
+async function fetchQemu(): Promise<NewerQemu> {
   console.log(
-    `Fetching QEMU from Debian ${SUITE} into ${FOLDER} (about 350 MB): it can hold cards that another process serves`,
+    `Fetching QEMU from Debian ${SUITE} into ${FOLDER} (some 220 MB): it can hold cards that another process serves`,
   );
-  await shell("command -v debootstrap").catch(() => installDebootstrap());
+  await shell("command -v debootstrap").catch(installDebootstrap);
   await asRoot(`set -- '${FOLDER}' ${SUITE}\n${INSTALL}`);
-  const fetched = findNewerQemu();
+  const fetched = find();
   if (fetched !== undefined) return fetched;
   throw new Error(
     `Debian ${SUITE} has QEMU ${versionOf(COMMAND)}, not ${OLDEST.join(".")}`,
@@ -95,9 +111,10 @@ export async function prepareNewerQemu(): Promise<NewerQemu> {
 
 async function installDebootstrap(): Promise<void> {
   console.log("Installing debootstrap: it fetches packages into a folder");
-  await asRoot(
-    "apt-get -q update; apt-get -q install -y --no-install-recommends debootstrap",
-  );
+  await asRoot(`
+    ${APT} update
+    ${APT} install -y --no-install-recommends debootstrap
+  `);
 }
 
 function isNewEnough(version: string): boolean {

@@ -1,8 +1,7 @@
 /**
  * `deno task lab`: installs what guests are made of, where it is lacking, and
- * finds out by trying how guests boot fastest; installs DPDK, where it is
- * lacking; and fetches a newer QEMU for cards that we serve. `deno task lab
- * guests`, `dpdk` and `served` do one of the three.
+ * finds out by trying how guests boot fastest; and installs DPDK, where it is
+ * lacking. `deno task lab guests` and `deno task lab dpdk` do one of the two.
  *
  * @module
  */
@@ -50,9 +49,12 @@ async function prepare(): Promise<Lab> {
 
 async function prepareGuests(): Promise<void> {
   const { qemuVersion, kernel, accelerator } = loadLab() ?? await prepare();
-  // Only the tests of that mode need it: they say so where it is missing.
+  // Only some tests need these: they say so where one is missing.
   await buildNoIommuModule(kernel).catch(({ message }) =>
     console.error(`No module for VFIO's no-IOMMU mode: ${message}`)
+  );
+  await prepareNewerQemu().catch(({ message }) =>
+    console.error(`No QEMU for cards that another process serves: ${message}`)
   );
   console.log(
     `The lab is ready: QEMU ${qemuVersion}, Linux ${kernel.version}, ${accelerator}`,
@@ -65,16 +67,7 @@ async function prepareDpdk(): Promise<void> {
   console.log("DPDK is ready");
 }
 
-async function prepareServed(): Promise<void> {
-  const { version } = await prepareNewerQemu();
-  console.log(`QEMU ${version} takes cards that another process serves`);
-}
-
-const PREPARATIONS = {
-  guests: prepareGuests,
-  dpdk: prepareDpdk,
-  served: prepareServed,
-};
+const PREPARATIONS = { guests: prepareGuests, dpdk: prepareDpdk };
 
 async function main(names: string[]): Promise<void> {
   const all = Object.keys(PREPARATIONS) as (keyof typeof PREPARATIONS)[];
