@@ -17,9 +17,18 @@ export const STATUS_GIO_ENABLED = 1 << 19;
 // CTRL_EXT, section 8.2.3.1.3
 export const CTRL_EXT_NS_DIS = 1 << 16;
 
-// ESDP, section 8.2.3.1.4: SDP3 drives the laser off on SFP+ boards
+// ESDP, section 8.2.3.1.4: SDP3 drives the laser off on SFP+ boards, and
+// SDP2 reads whether the cage has a module
+export const ESDP_SDP2_DATA = 1 << 2;
+export const ESDP_SDP2_OUTPUT = 1 << 10;
 export const ESDP_SDP3_DATA = 1 << 3;
 export const ESDP_SDP3_OUTPUT = 1 << 11;
+
+// I2CCTL, section 8.2.3.1.5
+export const I2CCTL_CLK_IN = 1 << 0;
+export const I2CCTL_CLK_OUT = 1 << 1;
+export const I2CCTL_DATA_IN = 1 << 2;
+export const I2CCTL_DATA_OUT = 1 << 3;
 
 // EEC, section 8.2.3.2.1
 export const EEC_REQUEST = 1 << 6;
@@ -46,6 +55,7 @@ export const EICR_QUEUE_MASK = 0xffff;
 export const EICR_RX_MISS = 1 << 17;
 export const EICR_PCI_EXCEPTION = 1 << 18;
 export const EICR_LSC = 1 << 20;
+export const EICR_SDP2 = 1 << 26;
 export const EICR_OTHER_MASK = 0x7fff0000;
 export const EICR_OTHER_CLEAR_DISABLE_MASK = 0x3fff0000;
 
@@ -61,6 +71,7 @@ export const IVAR_VECTOR_MASK = 0x3f;
 export const IVAR_RESERVED = 0x40;
 
 // GPIE, section 8.2.3.5.18
+export const GPIE_SDP2_ENABLE = 1 << 2;
 export const GPIE_MSIX_MODE = 1 << 4;
 export const GPIE_OCD = 1 << 5;
 export const GPIE_EIAME = 1 << 30;
@@ -183,6 +194,10 @@ export const AUTOC_LMS_1G_AN = 2;
 export const LINKS_UP = 1 << 30;
 export const LINKS_SPEED_10G = 3 << 28;
 export const LINKS_SPEED_1G = 2 << 28;
+
+// ANLP1, section 8.2.3.22: the state of the auto-negotiation machine, which
+// leaves zero when AUTOC restarts it
+export const ANLP1_STATE_SHIFT = 16;
 
 // MFLCN, section 8.2.3.22
 export const MFLCN_PMCF = 1 << 0;

@@ -229,6 +229,11 @@ export class Card {
     this.#link.setCable(up);
   }
 
+  /** Puts the SFP+ module of an 82599 in (true) or pulls it. */
+  setModule(present: boolean): void {
+    this.#link.setModule(present);
+  }
+
   /** Function level reset, or power-on: registers, counters, configuration. */
   reset(): void {
     this.#config.reset();

@@ -27,14 +27,45 @@ const WORD = {
   firstPointer: 0x03,
   core0Pointer: 0x09,
   lastPointer: 0x0e,
+  firmwarePointer: 0x0f,
+  assemblyMark: 0x15,
+  assemblyPointer: 0x16,
   version: 0x18,
   sanMacPointer: 0x28,
-  sfpPointer: 0x2b,
+  modulePointer: 0x2b,
   deviceCaps: 0x2c,
+  mapVersion: 0x2d,
+  mapVersionHigh: 0x2e,
   checksum: 0x3f,
+};
+/** Where the sections are that the words above point to. */
+const SECTION = {
   core0: 0x80,
   sanMac: 0x90,
+  assembly: 0xa0,
+  modules: 0xb0,
+  moduleData: 0xc0,
+  firmware: 0xd0,
+  passThrough: 0xe0,
 };
+/** Says that the board's part number is a string elsewhere (6.2.6). */
+const ASSEMBLY_IS_STRING = 0xfafa;
+const ASSEMBLY_NUMBER = "IXLSIM-001";
+/**
+ * Device capabilities (6.4.1.11): any SFP+ module may be used, and there is
+ * no FCoE offload.
+ */
+const CAPABILITIES = (1 << 0) | (1 << 1);
+/** SFP+ modules that the board initialises, by the number drivers know. */
+const MODULE_SHORT_OR_LONG_RANGE = 5;
+const MODULE_COPPER = 3;
+/** Words of the firmware section: pointers of which one is there. */
+const FIRMWARE_WORDS = 8;
+const FIRMWARE_PASS_THROUGH = 6;
+const PASS_THROUGH_WORDS = 8;
+const PASS_THROUGH_VERSION = 7;
+/** 0.6 is the first version that SFP+ boards shipped with. */
+const FIRMWARE_VERSION = 6;
 const CHECKSUM_TOTAL = 0xbaba;
 const EEPROM_VERSION = 0x2020;
 const MAC_WORDS = 3;
@@ -78,6 +109,10 @@ export class Eeprom {
       registers.set("EERD", 0, value & ~EERD_DONE);
     });
     registers.onRead("EERD", () => this.#readWord());
+    registers.onWrite("EEWR", (_n, value) => {
+      registers.set("EEWR", 0, value & ~EERD_DONE);
+    });
+    registers.onRead("EEWR", () => this.#writeWord());
   }
 
   /** Starts the auto-read that follows every reset. */
@@ -130,20 +165,76 @@ export class Eeprom {
     return value;
   }
 
+  /** X540: writes go to the shadow RAM, until the next power-on. */
+  #writeWord(): number {
+    const { registers } = this.#core;
+    const value = registers.get("EEWR");
+    if ((value & EERD_START) !== 0) {
+      const address = (value >>> EERD_ADDRESS_SHIFT) & EERD_ADDRESS_MASK;
+      if (address < WORDS) this.#words[address] = value >>> EERD_DATA_SHIFT;
+      registers.set("EEWR", 0, (value & ~EERD_START) | EERD_DONE);
+    }
+    return value;
+  }
+
   #fill(): void {
     const words = this.#words;
     words.fill(NO_POINTER);
     words[WORD.version] = EEPROM_VERSION;
-    words[WORD.deviceCaps] = 0;
-    words[WORD.core0Pointer] = WORD.core0;
-    words[WORD.core0] = MAC_WORDS;
-    words[WORD.sanMacPointer] = WORD.sanMac;
+    words[WORD.mapVersion] = EEPROM_VERSION;
+    words[WORD.mapVersionHigh] = 0;
+    words[WORD.deviceCaps] = CAPABILITIES;
+    words[WORD.core0Pointer] = SECTION.core0;
+    words[SECTION.core0] = MAC_WORDS;
+    words[WORD.sanMacPointer] = SECTION.sanMac;
     for (let i = 0; i < MAC_WORDS; i++) {
       const pair = this.#mac[i * 2] | (this.#mac[i * 2 + 1] << 8);
-      words[WORD.core0 + 1 + i] = pair;
-      words[WORD.sanMac + i] = pair;
+      words[SECTION.core0 + 1 + i] = pair;
+      words[SECTION.sanMac + i] = pair;
+    }
+    this.#fillAssembly();
+    if (this.#core.model === "82599") {
+      this.#fillModules();
+      this.#fillFirmware();
     }
     words[WORD.checksum] = this.#checksum();
+  }
+
+  /** The board's part number: its length in words, then two characters each. */
+  #fillAssembly(): void {
+    const words = this.#words;
+    const characters = ASSEMBLY_NUMBER.length / 2;
+    words[WORD.assemblyMark] = ASSEMBLY_IS_STRING;
+    words[WORD.assemblyPointer] = SECTION.assembly;
+    words[SECTION.assembly] = characters + 1;
+    for (let i = 0; i < characters; i++) {
+      words[SECTION.assembly + 1 + i] =
+        (ASSEMBLY_NUMBER.charCodeAt(i * 2) << 8) |
+        ASSEMBLY_NUMBER.charCodeAt(i * 2 + 1);
+    }
+  }
+
+  /** Per kind of module, what software writes to CORECTL: here nothing. */
+  #fillModules(): void {
+    const kinds = [MODULE_COPPER, MODULE_SHORT_OR_LONG_RANGE];
+    const words = this.#words;
+    words[WORD.modulePointer] = SECTION.modules;
+    words[SECTION.modules] = kinds.length * 2 + 1;
+    kinds.forEach((kind, i) => {
+      words[SECTION.modules + 1 + i * 2] = kind;
+      words[SECTION.modules + 2 + i * 2] = SECTION.moduleData;
+    });
+    words[SECTION.moduleData] = 0;
+  }
+
+  /** What tells drivers that the firmware is a released one. */
+  #fillFirmware(): void {
+    const words = this.#words;
+    words[WORD.firmwarePointer] = SECTION.firmware;
+    words[SECTION.firmware] = FIRMWARE_WORDS;
+    words[SECTION.firmware + FIRMWARE_PASS_THROUGH] = SECTION.passThrough;
+    words[SECTION.passThrough] = PASS_THROUGH_WORDS;
+    words[SECTION.passThrough + PASS_THROUGH_VERSION] = FIRMWARE_VERSION;
   }
 
   /** Section 6.3.2.10: the words and the sections pointed to sum to 0xBABA. */

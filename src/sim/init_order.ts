@@ -233,10 +233,12 @@ export class InitOrder {
     }
     registers.onWrite(
       "RDBAL",
-      (n, value) => this.#checkBase("RDBAL", n, value),
+      (n, _value, _before, written) => {
+        this.#checkBase("RDBAL", n, written);
+      },
     );
-    registers.onWrite("RDLEN", (n, value) => {
-      this.#checkLength("RDLEN", n, value);
+    registers.onWrite("RDLEN", (n, _value, _before, written) => {
+      this.#checkLength("RDLEN", n, written);
     });
     registers.onWrite("RDT", (n, value) => {
       this.#checkTail(this.#rx[n], "RDT", "RXDCTL", value);
@@ -268,10 +270,12 @@ export class InitOrder {
     }
     registers.onWrite(
       "TDBAL",
-      (n, value) => this.#checkBase("TDBAL", n, value),
+      (n, _value, _before, written) => {
+        this.#checkBase("TDBAL", n, written);
+      },
     );
-    registers.onWrite("TDLEN", (n, value) => {
-      this.#checkLength("TDLEN", n, value);
+    registers.onWrite("TDLEN", (n, _value, _before, written) => {
+      this.#checkLength("TDLEN", n, written);
     });
     registers.onWrite("TDT", (n, value) => {
       this.#checkTail(this.#tx[n], "TDT", "TXDCTL", value);

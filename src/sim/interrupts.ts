@@ -215,7 +215,11 @@ export class Interrupts {
       this.#other &= ~value;
       this.#maskByHand();
     });
-    registers.onRead("EICS", () => 0);
+    // Reading EICS shows the causes and clears none; see the README.
+    registers.onRead(
+      "EICS",
+      () => (this.#cause[0] & EICR_QUEUE_MASK) | this.#other,
+    );
     registers.onWrite("EICS", (_n, value) => {
       this.#occur(value & EICR_QUEUE_MASK, 0, value & EICR_OTHER_MASK);
     });
@@ -234,7 +238,7 @@ export class Interrupts {
       const kept = registers.get("EIAM_EX", 0) & ~EICR_QUEUE_MASK;
       registers.set("EIAM_EX", 0, kept | (value & EICR_QUEUE_MASK));
     });
-    registers.onRead("EICS_EX", () => 0);
+    registers.onRead("EICS_EX", (n) => this.#cause[n]);
     registers.onWrite("EICS_EX", (n, value) => {
       this.#occur(n === 0 ? value : 0, n === 1 ? value : 0, 0);
     });

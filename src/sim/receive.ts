@@ -458,10 +458,8 @@ export class Receiver {
       this.queues[n].head = value < this.queues[n].count ? value : 0;
     });
     registers.onRead("RDH", (n) => this.queues[n].head);
-    registers.onWrite("RDT", (n, value) => {
-      if (value < this.queues[n].count) this.queues[n].tail = value;
-    });
-    registers.onRead("RDT", (n) => this.queues[n].tail);
+    registers.onWrite("RDT", (n, value) => this.queues[n].setTail(value));
+    registers.onRead("RDT", (n) => this.queues[n].tailWritten);
     registers.onWrite("SRRCTL", (n) => this.#configureQueue(this.queues[n]));
     registers.onWrite("RXDCTL", (n) => this.#configureQueue(this.queues[n]));
     registers.onRead("RXDCTL", (n) => {

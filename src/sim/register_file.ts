@@ -16,8 +16,16 @@ import type { ViolationLog } from "./violations.ts";
 /** Answers a read; `n` is the index in an array of registers. */
 export type ReadHandler = (n: number) => number;
 
-/** Acts on a write that has been stored already. */
-export type WriteHandler = (n: number, value: number, before: number) => void;
+/**
+ * Acts on a write that has been stored already: `value` is what is kept of
+ * what was `written`.
+ */
+export type WriteHandler = (
+  n: number,
+  value: number,
+  before: number,
+  written: number,
+) => void;
 
 const NO_SLOT = -1;
 const names = Object.keys(REGISTERS) as RegisterName[];
@@ -133,8 +141,9 @@ export class RegisterFile {
       return;
     }
     const before = this.#values[slot];
-    const { writable } = register;
-    if (((value ^ before) & ~writable) !== 0 && register.mode === "rw") {
+    const { writable, ignored } = register;
+    const fixed = ~(writable | ignored);
+    if (((value ^ before) & fixed) !== 0 && register.mode === "rw") {
       this.#report(
         name,
         n,
@@ -155,7 +164,7 @@ export class RegisterFile {
     const writers = this.#writers.get(name);
     if (writers === undefined) return;
     const seen = register.mode === "w1" ? value : kept;
-    for (const writer of writers) writer(n, seen, before);
+    for (const writer of writers) writer(n, seen, before, value);
   }
 
   #slotAt(offset: number, what: string): number {

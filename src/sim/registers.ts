@@ -46,12 +46,15 @@ export interface Register {
   readonly resetFirst?: number;
   /** Bits that software may change; touching others is a violation. */
   readonly writable: number;
+  /** Bits that read as zero whatever is written, which is no violation. */
+  readonly ignored: number;
 }
 
 interface Options {
   reset?: number;
   resetFirst?: number;
   writable?: number;
+  ignored?: number;
 }
 
 const ALL_BITS = 0xffffffff;
@@ -67,7 +70,7 @@ function register(
   where: number | readonly Span[],
   options: Options = {},
 ): Register {
-  const { reset = 0, resetFirst, writable = ALL_BITS } = options;
+  const { reset = 0, resetFirst, writable = ALL_BITS, ignored = 0 } = options;
   return {
     title,
     section,
@@ -76,6 +79,7 @@ function register(
     reset,
     ...(resetFirst === undefined ? {} : { resetFirst }),
     writable,
+    ignored,
   };
 }
 
@@ -124,6 +128,7 @@ export const REGISTERS = {
   EEMNGCTL: register("ro", "8.2.3.2", "Manageability EEPROM Control", 0x10110, {
     reset: 0x000c0000,
   }),
+  EEWR: register("rw", "8.2.3.2.2 of 331523", "EEPROM Write", 0x10018),
   FLA: register("rw", "8.2.3.2", "Flash Access", 0x1001c),
   GRC: register("rw", "8.2.3.2", "General Receive Control", 0x10200),
 
@@ -136,15 +141,17 @@ export const REGISTERS = {
   ]),
   FCRTL: register("rw", "8.2.3.3", "Flow Control Threshold Low", [
     span(0x03220, 8, 4),
-  ]),
+  ], { writable: 0x8007fff0 }),
   FCRTH: register("rw", "8.2.3.3", "Flow Control Threshold High", [
     span(0x03260, 8, 4),
-  ]),
+  ], { writable: 0x8007fff0 }),
   FCRTV: register("rw", "8.2.3.3", "Flow Control Refresh", 0x032a0),
   TFCS: register("ro", "8.2.3.3", "Transmit Flow Control Status", 0x0ce00, {
     reset: 0x00000001,
   }),
-  FCCFG: register("rw", "8.2.3.3", "Flow Control Configuration", 0x03d00),
+  FCCFG: register("rw", "8.2.3.3", "Flow Control Configuration", 0x03d00, {
+    writable: 0x00000018,
+  }),
 
   // PCIe and semaphores, section 8.2.3.4
   GCR: register("rw", "8.2.3.4", "PCIe Control", 0x11000),
@@ -228,7 +235,7 @@ export const REGISTERS = {
   RAH: register("rw", "8.2.3.7.9", "Receive Address High", [
     span(0x0a204, 128, 8),
     span(0x05404, 16, 8),
-  ], { writable: 0x8000ffff }),
+  ], { writable: 0x8000ffff, ignored: 0x7fff0000 }),
   MPSAR: register("rw", "8.2.3.7.10", "MAC Pool Select Array", [
     span(0x0a600, 256, 4),
   ]),
@@ -269,7 +276,35 @@ export const REGISTERS = {
   SYNQF: register("unmodelled", "8.2.3.7", "SYN Packet Queue Filter", 0x0ec30),
   LLITHRESH: register("rw", "8.2.3.5.14", "Low Latency Threshold", 0x0ec90),
   IMIRVP: register("unmodelled", "8.2.3.5", "Immediate Int. VLAN", 0x0ec60),
-  FDIRCTRL: register("unmodelled", "8.2.3.7", "Flow Director", 0x0ee00),
+  FDIRCTRL: register("rw", "8.2.3.21.1", "Flow Director Control", 0x0ee00),
+  FDIRHKEY: register("rw", "8.2.3.21.2", "Flow Director Hash Key", 0x0ee68, {
+    reset: 0x80000001,
+  }),
+  FDIRSKEY: register("rw", "8.2.3.21.3", "Flow Director Sign. Key", 0x0ee6c, {
+    reset: 0x80800101,
+  }),
+  FDIRDIP4M: register("rw", "8.2.3.21.4", "Flow Director IPv4 Mask", 0x0ee3c),
+  FDIRSIP4M: register("rw", "8.2.3.21.5", "Flow Director IPv4 Mask", 0x0ee40),
+  FDIRTCPM: register("rw", "8.2.3.21.6", "Flow Director TCP Mask", 0x0ee44),
+  FDIRUDPM: register("rw", "8.2.3.21.7", "Flow Director UDP Mask", 0x0ee48),
+  FDIRSCTPM: register("rw", "8.2.3.21", "Flow Director SCTP Mask", 0x0ee78),
+  FDIRIP6M: register("rw", "8.2.3.21.8", "Flow Director IPv6 Mask", 0x0ee74),
+  FDIRM: register("rw", "8.2.3.21.9", "Flow Director Other Mask", 0x0ee70),
+  FDIRFREE: register("rw", "8.2.3.21.10", "Flow Director Free", 0x0ee38),
+  FDIRLEN: register("rc", "8.2.3.21.11", "Flow Director Length", 0x0ee4c),
+  FDIRUSTAT: register("rc", "8.2.3.21.12", "Flow Director Usage", 0x0ee50),
+  FDIRFSTAT: register("rc", "8.2.3.21.13", "Flow Director Failures", 0x0ee54),
+  FDIRMATCH: register("rc", "8.2.3.21.14", "Flow Director Matches", 0x0ee58),
+  FDIRMISS: register("rc", "8.2.3.21.15", "Flow Director Misses", 0x0ee5c),
+  FDIRSIPV6: register("rw", "8.2.3.21.16", "Flow Director IPv6 Source", [
+    span(0x0ee0c, 3, 4),
+  ]),
+  FDIRIPSA: register("rw", "8.2.3.21.17", "Flow Director Source", 0x0ee18),
+  FDIRIPDA: register("rw", "8.2.3.21.18", "Flow Director Destination", 0x0ee1c),
+  FDIRPORT: register("rw", "8.2.3.21.19", "Flow Director Ports", 0x0ee20),
+  FDIRVLAN: register("rw", "8.2.3.21.20", "Flow Director VLAN", 0x0ee24),
+  FDIRHASH: register("rw", "8.2.3.21.21", "Flow Director Hash", 0x0ee28),
+  FDIRCMD: register("rw", "8.2.3.21.22", "Flow Director Command", 0x0ee2c),
   VT_CTL: register("unmodelled", "8.2.3.27", "Virtualization Control", 0x051b0),
   PFDTXGSWC: register("unmodelled", "8.2.3.27", "Tx Loopback", 0x08220),
   PFQDE: register("rw", "8.2.3.27", "Queue Drop Enable", 0x02f04),
@@ -282,10 +317,14 @@ export const REGISTERS = {
   ]),
 
   // Receive DMA, section 8.2.3.8
-  RDBAL: register("rw", "8.2.3.8.1", "Rx Ring Base Low", perRxQueue(0x00)),
+  RDBAL: register("rw", "8.2.3.8.1", "Rx Ring Base Low", perRxQueue(0x00), {
+    writable: 0xffffff80,
+    ignored: 0x0000007f,
+  }),
   RDBAH: register("rw", "8.2.3.8.2", "Rx Ring Base High", perRxQueue(0x04)),
   RDLEN: register("rw", "8.2.3.8.3", "Rx Ring Length", perRxQueue(0x08), {
-    writable: 0x000fffff,
+    writable: 0x000fff80,
+    ignored: 0x0000007f,
   }),
   RDH: register("rw", "8.2.3.8.4", "Rx Head", perRxQueue(0x10), {
     writable: 0x0000ffff,
@@ -309,7 +348,9 @@ export const REGISTERS = {
   RXCTRL: register("rw", "8.2.3.8.10", "Receive Control", 0x03000, {
     writable: 0x00000001,
   }),
-  RSCCTL: register("unmodelled", "8.2.3.8.13", "RSC", perRxQueue(0x2c)),
+  RSCCTL: register("rw", "8.2.3.8.13", "Rx Coalescing", perRxQueue(0x2c), {
+    writable: 0x0000000d,
+  }),
   RSCDBU: register("rw", "8.2.3.8.12", "RSC Data Buffer Control", 0x03028, {
     reset: 0x00000080,
   }),
@@ -323,15 +364,21 @@ export const REGISTERS = {
     reset: 0x81000000,
   }),
   DTXTCPFLGL: register("rw", "8.2.3.9.3", "Tx TCP Flags Low", 0x04a88, {
-    reset: 0x00000ff6,
+    reset: 0x0ff60ff6,
+    writable: 0x0fff0fff,
   }),
   DTXTCPFLGH: register("rw", "8.2.3.9.4", "Tx TCP Flags High", 0x04a8c, {
     reset: 0x00000f7f,
+    writable: 0x00000fff,
   }),
-  TDBAL: register("rw", "8.2.3.9.5", "Tx Ring Base Low", perTxQueue(0x00)),
+  TDBAL: register("rw", "8.2.3.9.5", "Tx Ring Base Low", perTxQueue(0x00), {
+    writable: 0xffffff80,
+    ignored: 0x0000007f,
+  }),
   TDBAH: register("rw", "8.2.3.9.6", "Tx Ring Base High", perTxQueue(0x04)),
   TDLEN: register("rw", "8.2.3.9.7", "Tx Ring Length", perTxQueue(0x08), {
-    writable: 0x000fffff,
+    writable: 0x000fff80,
+    ignored: 0x0000007f,
   }),
   TDH: register("rw", "8.2.3.9.8", "Tx Head", perTxQueue(0x10), {
     writable: 0x0000ffff,
@@ -418,7 +465,7 @@ export const REGISTERS = {
     writable: 0xffff0000,
   }),
   MFLCN: register("rw", "8.2.3.22", "MAC Flow Control", 0x04294, {
-    writable: 0x0000000f,
+    writable: 0x00000fff,
   }),
   MACC: register("rw", "8.2.3.22", "MAC Control", 0x04330),
   AUTOC: register("rw", "8.2.3.22.19", "Auto-Negotiation Control", 0x042a0, {

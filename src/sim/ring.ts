@@ -28,6 +28,8 @@ export class Ring {
   head = 0;
   /** The first descriptor that software still owns. */
   tail = 0;
+  /** The tail register as it reads; software may write what is no index. */
+  tailWritten = 0;
   /** The queue runs; the ENABLE bit reads back set. */
   enabled = false;
   /** Software has read ENABLE back as set. */
@@ -69,7 +71,14 @@ export class Ring {
     this.count = bytes >>> DESCRIPTOR_SHIFT;
     this.head = 0;
     this.tail = 0;
+    this.tailWritten = 0;
     this.forgetView();
+  }
+
+  /** Takes RDT or TDT. */
+  setTail(value: number): void {
+    this.tailWritten = value;
+    if (value < this.count) this.tail = value;
   }
 
   /** Starts switching the queue; it takes a poll or a step to happen. */
@@ -133,6 +142,7 @@ export class Ring {
   #stop(): void {
     this.head = 0;
     this.tail = 0;
+    this.tailWritten = 0;
     this.words = NO_WORDS;
     this.usable = false;
     this.forgetView();

@@ -535,10 +535,8 @@ export class Transmitter {
       this.queues[n].head = value < this.queues[n].count ? value : 0;
     });
     registers.onRead("TDH", (n) => this.queues[n].head);
-    registers.onWrite("TDT", (n, value) => {
-      if (value < this.queues[n].count) this.queues[n].tail = value;
-    });
-    registers.onRead("TDT", (n) => this.queues[n].tail);
+    registers.onWrite("TDT", (n, value) => this.queues[n].setTail(value));
+    registers.onRead("TDT", (n) => this.queues[n].tailWritten);
     registers.onWrite("TXDCTL", (n, value) => {
       const queue = this.queues[n];
       queue.wthresh = (value >>> TXDCTL_WTHRESH_SHIFT) & TXDCTL_WTHRESH_MASK;

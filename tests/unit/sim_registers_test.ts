@@ -193,3 +193,68 @@ Deno.test("Card obeys the whole bring-up without complaint, both models", () => 
     assertEquals(rig.messages(), []);
   }
 });
+
+Deno.test("Card's EEPROM points to what drivers look for", () => {
+  const rig = new Rig();
+  assertEquals(readWord(rig, 0x2c) & 3, 3, "any module, no FCoE");
+  const firmware = readWord(rig, 0x0f);
+  assert(readWord(rig, readWord(rig, firmware + 6) + 7) > 5, "version 0.6");
+  assertEquals(readWord(rig, firmware + 2), 0xffff, "no link firmware");
+  assertEquals(readWord(rig, 0x15), 0xfafa);
+  const assembly = readWord(rig, 0x16);
+  let text = "";
+  for (let i = 1; i < readWord(rig, assembly); i++) {
+    const word = readWord(rig, assembly + i);
+    text += String.fromCharCode(word >>> 8, word & 0xff);
+  }
+  assertEquals(text, "IXLSIM-001");
+});
+
+Deno.test("Card's EEPROM lists the SFP+ modules that the board initialises", () => {
+  const rig = new Rig();
+  let at = readWord(rig, 0x2b) + 1;
+  const kinds: number[] = [];
+  for (; readWord(rig, at) !== 0xffff; at += 2) {
+    kinds.push(readWord(rig, at));
+    const data = readWord(rig, at + 1);
+    assertEquals(readWord(rig, data + 1), 0xffff, "nothing to write");
+  }
+  assertEquals(kinds, [3, 5], "copper, and short or long range optics");
+});
+
+Deno.test("Card X540 writes its EEPROM's shadow by EEWR", () => {
+  const rig = new Rig({ model: "x540" });
+  rig.write("EEWR", (0x1234 << 16) | (0x38 << 2) | 1);
+  assertEquals(rig.read("EEWR") & 2, 0, "under way");
+  assertEquals(rig.read("EEWR") & 2, 2);
+  assertEquals(readWord(rig, 0x38), 0x1234);
+});
+
+Deno.test("Card ignores the low bits of a ring's base and length", () => {
+  const rig = new Rig();
+  for (const name of ["RDBAL", "TDBAL"] as const) {
+    rig.write(name, 0xffffffff, 5);
+    assertEquals(rig.read(name, 5), 0xffffff80);
+  }
+  for (const name of ["RDLEN", "TDLEN"] as const) {
+    rig.write(name, 0xfffff, 5);
+    assertEquals(rig.read(name, 5), 0xfff80);
+  }
+});
+
+Deno.test("Card reads its tails as they were written", () => {
+  const rig = new Rig();
+  for (const value of [0x5a5a, 0xffff, 0]) {
+    rig.write("RDT", value, 2);
+    assertEquals(rig.read("RDT", 2), value);
+    rig.write("TDT", value, 2);
+    assertEquals(rig.read("TDT", 2), value);
+  }
+});
+
+Deno.test("Card keeps of RAH what there is", () => {
+  const rig = new Rig();
+  rig.write("RAH", 0x800cffff, 3);
+  assertEquals(rig.read("RAH", 3), 0x8000ffff);
+  assertEquals(rig.messages(), []);
+});
