@@ -36,7 +36,7 @@ const SLOTS = Object.keys(Slot) as CounterName[];
  * - `irqs`: times the queue slept and was woken by its interrupt; `polls`: receives without sleeping
  * - `modeSwitches`: changes between interrupt and polling mode; `polling`: 1 while polling
  * - `user`: for the user's own count
- * - `abandoned`: packets that were with the device and not yet seen to be sent when it was reset or its backend went away
+ * - `abandoned`: packets that were with the device and not reported as sent when it was reset or its backend went away
  */
 export class QueueCounters {
   /** For tight loops: the values, indexed by {@linkcode Slot}. */
