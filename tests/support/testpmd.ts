@@ -11,14 +11,15 @@ import { until } from "./until.ts";
 
 const TESTPMD = "dpdk-testpmd";
 const LOGS = fileURLToPath(new URL("../out/testpmd/", import.meta.url));
-const PROMPT = "testpmd> ";
+/** Its prompt, after the line of the last command. */
+const PROMPT = /\n[^]*testpmd> /;
 /** Megabytes that hold {@linkcode PACKETS} and what DPDK needs besides. */
 const MEMORY = 128;
 const PACKETS = 16384;
 const QUIT_TIMEOUT_MS = 5000;
 
 /** What it does with packets. */
-export type ForwardMode = "io" | "macswap" | "rxonly" | "txonly";
+export type ForwardMode = "io" | "macswap" | "csum" | "rxonly" | "txonly";
 
 /** How it is started. */
 export interface TestpmdOptions {
@@ -98,7 +99,7 @@ export class Testpmd implements AsyncDisposable {
   static async start(options: TestpmdOptions): Promise<Testpmd> {
     const testpmd = new Testpmd(options);
     try {
-      await testpmd.#prompt(0);
+      await testpmd.prints(PROMPT, 0);
     } catch (error) {
       await testpmd[Symbol.asyncDispose]();
       throw error;
@@ -131,8 +132,15 @@ export class Testpmd implements AsyncDisposable {
   async command(line: string): Promise<string> {
     const from = this.output.length;
     await this.#input.write(new TextEncoder().encode(`${line}\n`));
-    await this.#prompt(from);
+    await this.prints(PROMPT, from);
     return this.output.slice(from);
+  }
+
+  /** Waits until it has printed this, in what came from `from` on. */
+  async prints(pattern: RegExp, from: number): Promise<void> {
+    const seen = () => pattern.test(this.output.slice(from));
+    await until(`${pattern} in the output`, () => seen() || !this.#running);
+    if (!seen()) throw new Error(`testpmd ended: ${this.output}`);
   }
 
   /** Reads the counters of its port. */
@@ -161,16 +169,6 @@ export class Testpmd implements AsyncDisposable {
     if (this.#running) this.#child.kill("SIGTERM");
     await this.#ended;
     clearTimeout(patience);
-  }
-
-  /** Waits for its prompt after the line of the last command, in what it has printed from `from` on. */
-  async #prompt(from: number): Promise<void> {
-    const ready = () => {
-      const line = this.output.indexOf("\n", from);
-      return line >= 0 && this.output.includes(PROMPT, line);
-    };
-    await until("testpmd's prompt", () => ready() || !this.#running);
-    if (!ready()) throw new Error(`testpmd ended: ${this.output}`);
   }
 
   async #collect(): Promise<void> {
