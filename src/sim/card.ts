@@ -89,7 +89,12 @@ export class Card {
     this.#wire = options.wire;
     this.#core = new Core(options.model, options.dma);
     const core = this.#core;
-    this.#config = new PciConfig(core, () => this.reset());
+    this.#config = new PciConfig(
+      core,
+      () => this.reset(),
+      options.macAddress,
+      () => this.#interrupts.line,
+    );
     this.#statistics = new Statistics(core);
     this.#interrupts = new Interrupts(
       core,
