@@ -128,7 +128,7 @@ export class PackedRxQueue extends VirtioRxQueue {
 
   /**
    * The common case: whole frames in one buffer each, used in the order of posting, and a fresh buffer for each. Stops
-   * before anything else. Only where the processor keeps the order of loads, and that of stores.
+   * before anything else. There are no holes, so every descriptor has a buffer. Only where the processor keeps the order of loads, and that of stores.
    */
   #takeWhole(handles: Uint32Array): number {
     const { words, rxSlots: slots, rxIds: ids } = this.control;
@@ -155,7 +155,7 @@ export class PackedRxQueue extends VirtioRxQueue {
       const size = descriptors[word + 2] - headerBytes;
       const handle = slots[id];
       const index = handle & INDEX_MASK;
-      if ((size - 1) >>> 0 >= mostData || handle === 0) break;
+      if ((size - 1) >>> 0 >= mostData) break;
       let flag = 0;
       if (inspects) {
         const at = (Math.imul(index, stride) >>> 2) + firstHeader;
