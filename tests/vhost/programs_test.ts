@@ -3,12 +3,16 @@
  */
 import { assertEquals, assertGreater } from "@std/assert";
 import type { DeviceDemoResult } from "../../src/cli/demo_device.ts";
+import { PCAP_HEADER_LENGTH, PCAP_RECORD_LENGTH } from "../../src/net/mod.ts";
 import { CliProcess, lastJson, runCli } from "../support/cli.ts";
 import { requires } from "../support/requirements.ts";
 import { Testpmd } from "../support/testpmd.ts";
 import { SocketPath } from "../support/vhost_rig.ts";
 
 const test = requires("testpmd");
+
+/** Bytes of a frame that testpmd generates. */
+const GENERATED_BYTES = 64;
 
 for (const [queues, size] of [[1, 60], [2, 0], [1, 1514]]) {
   test(`virtio: demo --device checks every frame, ${queues} queues, size ${size}`, async () => {
@@ -76,6 +80,23 @@ test("virtio: generate's frames are all counted by the backend", async () => {
   const { packets } = lastJson<{ packets: number }>(stdout);
   assertGreater(packets, 1000);
   assertEquals((await backend.stats()).rxPackets, packets);
+});
+
+test("virtio: capture writes what a backend generates", async () => {
+  using socket = new SocketPath("capture");
+  await using _backend = await Testpmd.backend({
+    socket: socket.path,
+    mode: "txonly",
+  });
+  const file = `${socket.path}.pcap`;
+  const { code, stdout, stderr } = await runCli([
+    ...["capture", socket.address, file, "--count", "1000", "--json"],
+  ]);
+  assertEquals(code, 0, stderr);
+  assertEquals(lastJson<{ frames: number }>(stdout).frames, 1000);
+  const record = PCAP_RECORD_LENGTH + GENERATED_BYTES;
+  const { size } = await Deno.stat(file);
+  assertEquals(size, PCAP_HEADER_LENGTH + 1000 * record);
 });
 
 test("virtio: info says what was agreed with the backend", async () => {
