@@ -245,8 +245,8 @@ export class PackedRxQueue extends VirtioRxQueue {
     const word = place * DESCRIPTOR_WORDS;
     const id = descriptors[word + 3] & Packed.ID;
     const ahead = this.inOrder ? (id - place + depth) % depth : 0;
-    const outstanding = depth - words[Word.RxHoles];
-    if (id >= depth || rxSlots[id] === 0 || ahead >= outstanding) {
+    // In order, what is behind the posted buffers is a hole.
+    if (id >= depth || rxSlots[id] === 0) {
       this.fail(Fault.Id, id, depth - 1);
       return false;
     }
