@@ -275,3 +275,7 @@ export const TXC_L4T_SHIFT = 11;
 export const TXC_L4T_MASK = 3;
 export const TXC_L4T_UDP = 0;
 export const TXC_L4T_TCP = 1;
+export const TXC_L4T_SCTP = 2;
+export const TXC_L4LEN_SHIFT = 8;
+export const TXC_L4LEN_MASK = 0xff;
+export const TXC_MSS_SHIFT = 16;

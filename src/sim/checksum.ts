@@ -5,6 +5,7 @@
  */
 
 const CRC_POLYNOMIAL = 0xedb88320;
+const CRC32C_POLYNOMIAL = 0x82f63b78;
 const HALF_MASK = 0xffff;
 
 /**
@@ -60,14 +61,15 @@ export function fold(sum: number): number {
   return (sum & HALF_MASK) + (sum >>> 16);
 }
 
-const crcTable = makeCrcTable();
+const crcTable = makeCrcTable(CRC_POLYNOMIAL);
+const crc32cTable = makeCrcTable(CRC32C_POLYNOMIAL);
 
-function makeCrcTable(): Uint32Array {
+function makeCrcTable(polynomial: number): Uint32Array {
   const table = new Uint32Array(256);
   for (let value = 0; value < table.length; value++) {
     let crc = value;
     for (let bit = 0; bit < 8; bit++) {
-      crc = (crc & 1) !== 0 ? (crc >>> 1) ^ CRC_POLYNOMIAL : crc >>> 1;
+      crc = (crc & 1) !== 0 ? (crc >>> 1) ^ polynomial : crc >>> 1;
     }
     table[value] = crc;
   }
@@ -76,9 +78,23 @@ function makeCrcTable(): Uint32Array {
 
 /** The Ethernet FCS of the first `length` bytes (IEEE 802.3, 3.2.9). */
 export function frameCheckSequence(u8: Uint8Array, length: number): number {
+  return crcOf(crcTable, u8, 0, length);
+}
+
+/** The CRC32c of SCTP over bytes `from` to `to` (RFC 9260, appendix A). */
+export function crc32c(u8: Uint8Array, from: number, to: number): number {
+  return crcOf(crc32cTable, u8, from, to);
+}
+
+function crcOf(
+  table: Uint32Array,
+  u8: Uint8Array,
+  from: number,
+  to: number,
+): number {
   let crc = ~0;
-  for (let at = 0; at < length; at++) {
-    crc = crcTable[(crc ^ u8[at]) & 0xff] ^ (crc >>> 8);
+  for (let at = from; at < to; at++) {
+    crc = table[(crc ^ u8[at]) & 0xff] ^ (crc >>> 8);
   }
   return ~crc >>> 0;
 }

@@ -29,9 +29,9 @@ export class Frame {
   /** True when the FCS that came with the frame was wrong. */
   crcError = false;
 
-  /** Makes an empty frame with room for {@linkcode FRAME_CAPACITY} bytes. */
-  constructor() {
-    const buffer = new ArrayBuffer(FRAME_CAPACITY);
+  /** Makes an empty frame with room for `capacity` bytes, a multiple of 4. */
+  constructor(capacity: number = FRAME_CAPACITY) {
+    const buffer = new ArrayBuffer(capacity);
     this.u8 = new Uint8Array(buffer);
     this.u32 = new Uint32Array(buffer);
   }

@@ -320,3 +320,19 @@ Deno.test("Card X540 drops frames beyond RXDCTL.RLPML", () => {
   assert(takes(rig, makeFrame(100)));
   assert(!takes(rig, makeFrame(101)));
 });
+
+Deno.test("Card writes any length and tag into a descriptor unchanged", () => {
+  const rig = up();
+  rig.set("RXDCTL", 1 << 30);
+  // With the highest bits set, the word looks like a number that is none.
+  const tags = [0x0001, 0x7ff0, 0x7fff, 0xfff0, 0xfff7, 0xffff];
+  tags.forEach((tag, i) => {
+    const frame = makeFrame(68 + i);
+    frame.set([0x81, 0, tag >>> 8, tag & 0xff, 0x88, 0xb5], 12);
+    rig.hand.toCard.push(frame);
+    rig.step();
+    const words = rig.rx(0, i);
+    assertEquals(words[3], ((tag << 16) | (64 + i)) >>> 0);
+    assertEquals(words[2] & 3, 3, "DD and EOP");
+  });
+});

@@ -182,7 +182,7 @@ const wrong: [string, RegExp, (rig: Rig) => void][] = [
     rig.postTx(0, 0, makeFrame());
     rig.u32[rig.txDescriptor(0, 0) + 2] &= ~(1 << 25);
   }],
-  ["segmentation", /TSE/, (rig) => {
+  ["segmentation without context", /context 0, never given/, (rig) => {
     rig.postTx(0, 0, makeFrame(), { more: 1 << 31 });
   }],
   ["reserved bits", /reserved/, (rig) => {
