@@ -42,15 +42,43 @@ export class Core {
    */
   reach(low: number, high: number, length: number, what: string): boolean {
     if (this.busMaster && this.dma.translate(low, high, length)) return true;
+    this.#reportFault(
+      low,
+      high,
+      length,
+      what,
+      this.busMaster
+        ? "is not mapped"
+        : "was reached for while bus mastering is off (PCI command, 9.3.3.3)",
+    );
+    return false;
+  }
+
+  /** The same for memory that the card is going to write. */
+  reachToWrite(
+    low: number,
+    high: number,
+    length: number,
+    what: string,
+  ): boolean {
+    if (!this.reach(low, high, length, what)) return false;
+    if (this.dma.writable) return true;
+    this.#reportFault(low, high, length, what, "may only be read");
+    return false;
+  }
+
+  #reportFault(
+    low: number,
+    high: number,
+    length: number,
+    what: string,
+    why: string,
+  ): void {
     const address = `0x${(high >>> 0).toString(16).padStart(8, "0")}` +
       (low >>> 0).toString(16).padStart(8, "0");
-    const why = this.busMaster
-      ? "is not mapped"
-      : "was reached for while bus mastering is off (PCI command, 9.3.3.3)";
     this.violations.record(
       "dma-fault",
       `${what}: IOVA ${address}, ${length} bytes, ${why}`,
     );
-    return false;
   }
 }

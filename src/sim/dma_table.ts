@@ -19,6 +19,30 @@ const GRANULE_SHIFT_HIGH = 32 - GRANULE_SHIFT;
 const GRANULE = 1 << GRANULE_SHIFT;
 const GRANULE_MASK = GRANULE - 1;
 
+/** Memory that the buffer only stands in for: whoever has it must be asked. */
+export interface RemoteMemory {
+  /**
+   * Brings `length` bytes at `address` into `u8` at `offset`, before the card
+   * uses them in its step.
+   *
+   * @returns whether they are there: false is a miss
+   */
+  reach(
+    address: number,
+    u8: Uint8Array,
+    offset: number,
+    length: number,
+  ): boolean;
+}
+
+/** What the card may do with a mapping, and how. */
+export interface MapOptions {
+  /** False lets the card read only. */
+  readonly writable?: boolean;
+  /** Who is asked at each access. */
+  readonly remote?: RemoteMemory;
+}
+
 /** A stretch of IOVAs that lies contiguously in one buffer. */
 class Segment {
   constructor(
@@ -28,7 +52,21 @@ class Segment {
     readonly u32: Uint32Array,
     /** IOVA minus the byte offset in the buffer. */
     readonly delta: number,
+    readonly writable: boolean,
+    readonly remote: RemoteMemory | undefined,
   ) {}
+
+  /** Another stretch of the same mapping. */
+  part(start: number, end: number): Segment {
+    const { u8, u32, delta, writable, remote } = this;
+    return new Segment(start, end, u8, u32, delta, writable, remote);
+  }
+
+  /** Whether the two are one where they touch. */
+  continues(other: Segment): boolean {
+    return this.u8 === other.u8 && this.delta === other.delta &&
+      this.writable === other.writable && this.remote === other.remote;
+  }
 }
 
 /**
@@ -46,6 +84,7 @@ class Slot {
     readonly u32: Uint32Array,
     /** The buffer offset of the granule's first byte; may be negative. */
     readonly base: number,
+    readonly writable: boolean,
   ) {}
 }
 
@@ -56,8 +95,8 @@ interface Views {
 
 const NO_U8: Uint8Array = new Uint8Array(0);
 const NO_U32: Uint32Array = new Uint32Array(0);
-const NO_SLOT: Slot = new Slot(-1, 0, -1, NO_U8, NO_U32, 0);
-const NOWHERE: Segment = new Segment(1, -1, NO_U8, NO_U32, 0);
+const NO_SLOT: Slot = new Slot(-1, 0, -1, NO_U8, NO_U32, 0, false);
+const NOWHERE: Segment = new Segment(1, -1, NO_U8, NO_U32, 0, false, undefined);
 
 /**
  * Maps I/O virtual addresses to bytes of shared buffers, page by page.
@@ -72,11 +111,13 @@ export class DmaTable {
   u32: Uint32Array = NO_U32;
   /** After a hit: where in `u8` the range starts, in bytes. */
   offset = 0;
+  /** After a hit: whether the card may write there. */
+  writable = false;
   /** Grows with every map and unmap; whoever caches a translation compares it. */
   generation = 0;
 
   /** Sorted by start, never overlapping. */
-  #segments: Segment[] = [];
+  readonly #segments: Segment[] = [];
   readonly #slots: Slot[] = new Array(CACHE_SLOTS).fill(NO_SLOT);
   readonly #views = new WeakMap<SharedArrayBuffer | ArrayBuffer, Views>();
 
@@ -91,6 +132,7 @@ export class DmaTable {
     buffer: SharedArrayBuffer | ArrayBuffer,
     byteOffset: number,
     length: number,
+    options: MapOptions = {},
   ): void {
     const start = pageNumber(iova, length);
     if (
@@ -105,16 +147,22 @@ export class DmaTable {
       );
     }
     const end = start + length;
-    for (const segment of this.#segments) {
-      if (start < segment.end && segment.start < end) {
-        throw new RangeError(
-          `cannot map IOVA 0x${start.toString(16)}..0x${end.toString(16)}: ` +
-            `0x${segment.start.toString(16)}..0x${segment.end.toString(16)} ` +
-            `is mapped already`,
-        );
-      }
+    const next = this.#indexAt(start);
+    const after = this.#segments[next];
+    if (after !== undefined && after.start < end) {
+      throw new RangeError(
+        `cannot map IOVA 0x${start.toString(16)}..0x${end.toString(16)}: ` +
+          `0x${after.start.toString(16)}..0x${after.end.toString(16)} ` +
+          `is mapped already`,
+      );
     }
-    this.#insert(start, end, this.#viewsOf(buffer), start - byteOffset);
+    const { u8, u32 } = this.#viewsOf(buffer);
+    const { writable = true, remote } = options;
+    const delta = start - byteOffset;
+    this.#insert(
+      next,
+      new Segment(start, end, u8, u32, delta, writable, remote),
+    );
   }
 
   /**
@@ -127,23 +175,18 @@ export class DmaTable {
   unmap(iova: bigint, length: number): void {
     const start = pageNumber(iova, length);
     const end = start + length;
+    const first = this.#indexAt(start);
     let covered = 0;
+    let last = first;
     const kept: Segment[] = [];
-    for (const segment of this.#segments) {
+    for (; last < this.#segments.length; last++) {
+      const segment = this.#segments[last];
+      if (segment.start >= end) break;
       const from = Math.max(start, segment.start);
       const to = Math.min(end, segment.end);
-      if (from >= to) {
-        kept.push(segment);
-        continue;
-      }
       covered += to - from;
-      const { u8, u32, delta } = segment;
-      if (segment.start < from) {
-        kept.push(new Segment(segment.start, from, u8, u32, delta));
-      }
-      if (to < segment.end) {
-        kept.push(new Segment(to, segment.end, u8, u32, delta));
-      }
+      if (segment.start < from) kept.push(segment.part(segment.start, from));
+      if (to < segment.end) kept.push(segment.part(to, segment.end));
     }
     if (covered !== length) {
       throw new RangeError(
@@ -151,7 +194,7 @@ export class DmaTable {
           `only ${covered} of its ${length} bytes are mapped`,
       );
     }
-    this.#segments = kept;
+    this.#segments.splice(first, last - first, ...kept);
     this.#forget();
   }
 
@@ -174,6 +217,7 @@ export class DmaTable {
     this.u8 = slot.u8;
     this.u32 = slot.u32;
     this.offset = slot.base + within;
+    this.writable = slot.writable;
     return true;
   }
 
@@ -185,6 +229,10 @@ export class DmaTable {
     this.u8 = segment.u8;
     this.u32 = segment.u32;
     this.offset = address - segment.delta;
+    this.writable = segment.writable;
+    if (segment.remote !== undefined) {
+      return segment.remote.reach(address, this.u8, this.offset, length);
+    }
     this.#remember(segment, address);
     return true;
   }
@@ -206,11 +254,20 @@ export class DmaTable {
       segment.u8,
       segment.u32,
       start - segment.delta,
+      segment.writable,
     );
   }
 
   /** The segment with `address` in it, or {@linkcode NOWHERE}. */
   #find(address: number): Segment {
+    const segment = this.#segments[this.#indexAt(address)];
+    return segment !== undefined && segment.start <= address
+      ? segment
+      : NOWHERE;
+  }
+
+  /** Which segment is the first that ends behind `address`. */
+  #indexAt(address: number): number {
     const segments = this.#segments;
     let low = 0;
     let high = segments.length;
@@ -219,10 +276,7 @@ export class DmaTable {
       if (segments[middle].end <= address) low = middle + 1;
       else high = middle;
     }
-    if (low === segments.length || segments[low].start > address) {
-      return NOWHERE;
-    }
-    return segments[low];
+    return low;
   }
 
   #viewsOf(buffer: SharedArrayBuffer | ArrayBuffer): Views {
@@ -237,18 +291,21 @@ export class DmaTable {
     return views;
   }
 
-  #insert(start: number, end: number, views: Views, delta: number): void {
-    const { u8, u32 } = views;
-    const grown: Segment[] = [];
-    for (const segment of this.#segments) {
-      const sameStretch = segment.u8 === u8 && segment.delta === delta;
-      if (sameStretch && segment.end === start) start = segment.start;
-      else if (sameStretch && segment.start === end) end = segment.end;
-      else grown.push(segment);
+  /** Puts a segment before the one at `index`, one with its neighbours where they continue each other. */
+  #insert(index: number, added: Segment): void {
+    const segments = this.#segments;
+    const [before, after] = [segments[index - 1], segments[index]];
+    let { start, end } = added;
+    let [from, to] = [index, index];
+    if (before?.end === start && before.continues(added)) {
+      start = before.start;
+      from--;
     }
-    grown.push(new Segment(start, end, u8, u32, delta));
-    grown.sort((a, b) => a.start - b.start);
-    this.#segments = grown;
+    if (after?.start === end && after.continues(added)) {
+      end = after.end;
+      to++;
+    }
+    segments.splice(from, to - from, added.part(start, end));
     this.#forget();
   }
 

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { DmaTable } from "../../src/sim/dma_table.ts";
+import { DMA_PAGE_SIZE, DmaTable } from "../../src/sim/dma_table.ts";
 
 const PAGE = 4096;
 
@@ -144,4 +144,46 @@ Deno.test("DmaTable follows buffers over the borders of its cache", () => {
     const alias = base + (64n << 21n);
     assertEquals(find(table, alias, 8), null);
   }
+});
+
+Deno.test("DmaTable says what the card may only read", () => {
+  const table = new DmaTable();
+  const buffer = new SharedArrayBuffer(4 * DMA_PAGE_SIZE);
+  table.map(0x1000n, buffer, 0, DMA_PAGE_SIZE);
+  table.map(0x2000n, buffer, DMA_PAGE_SIZE, DMA_PAGE_SIZE, { writable: false });
+  assert(table.translate(0x1ff0, 0, 16) && table.writable);
+  assert(table.translate(0x2000, 0, 16) && !table.writable);
+  assert(table.translate(0x1ff0, 0, 16) && table.writable, "from the cache");
+  assert(!table.translate(0x1ff0, 0, 32), "the two are no one mapping");
+});
+
+Deno.test("DmaTable asks whoever has remote memory at each access", () => {
+  const table = new DmaTable();
+  const asked: [address: number, offset: number, length: number][] = [];
+  let there = true;
+  const remote = {
+    reach: (
+      address: number,
+      u8: Uint8Array,
+      offset: number,
+      length: number,
+    ) => {
+      asked.push([address, offset, length]);
+      u8[offset] = asked.length;
+      return there;
+    },
+  };
+  const buffer = new SharedArrayBuffer(DMA_PAGE_SIZE);
+  table.map(0x1000n, buffer, 0, DMA_PAGE_SIZE, { remote });
+  assert(table.translate(0x1010, 0, 8));
+  assertEquals(table.u8[table.offset], 1);
+  assert(table.translate(0x1010, 0, 8));
+  assertEquals(table.u8[table.offset], 2);
+  there = false;
+  assert(!table.translate(0x1ff8, 0, 8));
+  assertEquals(asked, [[0x1010, 0x10, 8], [0x1010, 0x10, 8], [
+    0x1ff8,
+    0xff8,
+    8,
+  ]]);
 });
