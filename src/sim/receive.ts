@@ -50,7 +50,7 @@ import type { Core } from "./core.ts";
 import { Filters, REJECTED } from "./filters.ts";
 import { Frame, MINIMUM_FRAME } from "./frame.ts";
 import type { Interrupts } from "./interrupts.ts";
-import { publish } from "./memory_order.ts";
+import { publish, publishPair } from "./memory_order.ts";
 import { DESCRIPTOR_WORDS_SHIFT, Ring } from "./ring.ts";
 import { Rss } from "./rss.ts";
 import type { Statistics } from "./statistics.ts";
@@ -301,7 +301,7 @@ export class Receiver {
       left -= piece;
       from += piece;
       if (queue.legacy) this.#writeLegacy(words, at, piece, left, stripped);
-      else this.#writeAdvanced(words, at, piece, left, stripped, frame);
+      else this.#writeAdvanced(queue, at, piece, left, stripped, frame);
       head = head + 1 === count ? 0 : head + 1;
     }
     queue.head = head;
@@ -309,18 +309,18 @@ export class Receiver {
 
   /** The write-back of section 7.1.6.2: only the last one has all fields. */
   #writeAdvanced(
-    words: Uint32Array,
+    queue: RxQueue,
     at: number,
     piece: number,
     left: number,
     stripped: boolean,
     frame: Frame,
   ): void {
+    const { words, pairs } = queue;
     if (left > 0) {
       words[at] = 0;
       words[at + 1] = 0;
-      words[at + 3] = piece;
-      publish(words, at + 2, RXD_DD);
+      publishPair(words, pairs, at + 2, RXD_DD, piece);
       return;
     }
     const classifier = this.#classifier;
@@ -328,12 +328,12 @@ export class Receiver {
     words[at + 1] = this.#hashInDescriptor
       ? classifier.hash
       : classifier.fragmentWord;
-    words[at + 3] = stripped ? piece | (classifier.vlan << 16) : piece;
     let status = RXD_DD | RXD_EOP | classifier.status | classifier.errors;
     if (stripped) status |= RXD_VP;
     if (this.#filters.inexact) status |= RXD_PIF;
     if (frame.crcError || frame.length < MINIMUM_FRAME) status |= RXD_ERROR_RXE;
-    publish(words, at + 2, status);
+    const high = stripped ? piece | (classifier.vlan << 16) : piece;
+    publishPair(words, pairs, at + 2, status, high);
   }
 
   /** Section 7.1.5. */

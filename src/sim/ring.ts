@@ -13,6 +13,7 @@ const DESCRIPTOR_SHIFT = 4;
 /** 32-bit words of a descriptor, as a shift. */
 export const DESCRIPTOR_WORDS_SHIFT = 2;
 const NO_WORDS: Uint32Array = new Uint32Array(0);
+const NO_PAIRS: Float64Array = new Float64Array(0);
 /** Reads of the control register that still show the state before. */
 const POLLS_TO_SWITCH = 1;
 
@@ -39,11 +40,14 @@ export class Ring {
   /** The ring in host memory: words and the index of its first word. */
   words: Uint32Array = NO_WORDS;
   first = 0;
+  /** The same memory eight bytes at a time, where the ring is aligned so. */
+  pairs: Float64Array = NO_PAIRS;
   usable = false;
 
   #pollsLeft = 0;
   #dmaGeneration = -1;
   #coreGeneration = -1;
+  #pairsOfWords: Float64Array = NO_PAIRS;
 
   constructor(
     readonly core: Core,
@@ -134,8 +138,10 @@ export class Ring {
         `${this.direction} queue ${this.index}: descriptor ring`,
       ) && dma.offset % 4 === 0;
     if (!this.usable) return;
+    if (this.words !== dma.u32) this.#pairsOfWords = pairsOver(dma.u32);
     this.words = dma.u32;
     this.first = dma.offset >>> 2;
+    this.pairs = dma.offset % 8 === 0 ? this.#pairsOfWords : NO_PAIRS;
     core.hasMovedData = true;
   }
 
@@ -144,7 +150,12 @@ export class Ring {
     this.tail = 0;
     this.tailWritten = 0;
     this.words = NO_WORDS;
+    this.pairs = NO_PAIRS;
     this.usable = false;
     this.forgetView();
   }
+}
+
+function pairsOver(words: Uint32Array): Float64Array {
+  return new Float64Array(words.buffer, 0, words.buffer.byteLength >>> 3);
 }

@@ -16,6 +16,7 @@ import {
   TXC_IPLEN_MASK,
   TXC_IPV4,
   TXC_L4T_MASK,
+  TXC_L4T_SCTP,
   TXC_L4T_SHIFT,
   TXC_L4T_TCP,
   TXC_L4T_UDP,
@@ -51,13 +52,14 @@ import {
   TXDCTL_WTHRESH_MASK,
   TXDCTL_WTHRESH_SHIFT,
 } from "./bits.ts";
-import { fold, sumBytes } from "./checksum.ts";
+import { crc32c, fold, sumBytes } from "./checksum.ts";
 import { copyFromHost } from "./copy.ts";
 import type { Core } from "./core.ts";
-import { Frame, FRAME_CAPACITY, MINIMUM_FRAME } from "./frame.ts";
+import { Frame, MINIMUM_FRAME } from "./frame.ts";
 import type { Interrupts } from "./interrupts.ts";
 import { publish } from "./memory_order.ts";
 import { DESCRIPTOR_WORDS_SHIFT, Ring } from "./ring.ts";
+import { Segmenter } from "./segment.ts";
 import {
   BROADCAST,
   MULTICAST,
@@ -78,6 +80,7 @@ const ADDRESS_BYTES = 12;
 const TAG_LENGTH = 4;
 const UDP_CHECKSUM_OFFSET = 6;
 const TCP_CHECKSUM_OFFSET = 16;
+const SCTP_CHECKSUM_OFFSET = 8;
 const IPV4_CHECKSUM_OFFSET = 10;
 const ALL_ONES = 0xffff;
 const NO_FRAME = -1;
@@ -115,6 +118,9 @@ export class Transmitter {
   /** Frames go here in place of the wire while HLREG0.LPBK is set. */
   readonly #loopBack: (frame: Frame) => void;
   readonly #frame = new Frame();
+  #segmenter: Segmenter | null = null;
+  /** Where frames go in the step that is under way. */
+  #wire: Wire | null = null;
   /** Queues that are enabled, so that a step need not look at all of them. */
   #active: TxQueue[] = [];
   #next = 0;
@@ -176,13 +182,14 @@ export class Transmitter {
     const stopped = !this.#open || this.#core.gioDisabled;
     if (stopped || active.length === 0) return 0;
     if (!linkUp && !this.#loopback) return 0;
+    this.#wire = wire;
     let moved = 0;
     let idle = 0;
     while (moved < budget && idle < active.length) {
       if (this.#next >= active.length) this.#next = 0;
       const queue = active[this.#next++];
       const share = Math.ceil(budget / active.length);
-      const sent = this.#sendFrom(queue, wire, Math.min(share, budget - moved));
+      const sent = this.#sendFrom(queue, Math.min(share, budget - moved));
       moved += sent;
       idle = sent > 0 ? 0 : idle + 1;
     }
@@ -194,7 +201,7 @@ export class Transmitter {
     return moved;
   }
 
-  #sendFrom(queue: TxQueue, wire: Wire, budget: number): number {
+  #sendFrom(queue: TxQueue, budget: number): number {
     if (queue.available === 0) return 0;
     if (queue.stale) queue.refresh();
     if (!queue.usable) return 0;
@@ -206,10 +213,14 @@ export class Transmitter {
       sent++;
       if (length === 0) continue;
       frame.length = length;
-      if (this.#loopback) this.#loopBack(frame);
-      else wire.transmit(frame);
+      this.#emit(frame);
     }
     return sent;
+  }
+
+  #emit(frame: Frame): void {
+    if (this.#loopback) this.#loopBack(frame);
+    else this.#wire!.transmit(frame);
   }
 
   /**
@@ -230,7 +241,11 @@ export class Transmitter {
     if (chain === 0) return NO_FRAME;
     this.#firstCommand = command;
     this.#firstOptions = options;
-    const length = this.#fetch(queue, chain, extended);
+    if (extended && (command & TXD_TSE) !== 0) {
+      this.#sendSegments(queue, chain);
+      return 0;
+    }
+    const length = this.#fetch(queue, chain, extended, this.#frame);
     if (length === 0) return 0;
     const sound = extended
       ? this.#checkAdvanced(queue, length)
@@ -256,13 +271,18 @@ export class Transmitter {
   }
 
   /** Collects `chain` descriptors' data; 0 when a piece was out of reach. */
-  #fetch(queue: TxQueue, chain: number, extended: boolean): number {
+  #fetch(
+    queue: TxQueue,
+    chain: number,
+    extended: boolean,
+    frame: Frame,
+  ): number {
     const { words, first, count } = queue;
     const { dma } = this.#core;
-    const frame = this.#frame;
+    const capacity = frame.u8.length;
     let length = 0;
     let whole = true;
-    if (chain > MOST_DESCRIPTORS) {
+    if (chain > MOST_DESCRIPTORS && frame === this.#frame) {
       this.#complain(queue, `a frame of ${chain} descriptors (7.2.1.1: 40)`);
     }
     for (let n = 1; n <= chain; n++) {
@@ -275,7 +295,7 @@ export class Transmitter {
       const options = words[at + 3] | 0;
       this.#checkDescriptor(queue, command, options, n < chain, extended);
       const piece = command & TXD_LENGTH_MASK;
-      if (length + piece > FRAME_CAPACITY) whole = false;
+      if (length + piece > capacity) whole = false;
       else if (piece > 0 && dma.translate(low, high, piece)) {
         copyFromHost(dma, frame, length, piece);
       } else if (piece > 0) {
@@ -295,6 +315,29 @@ export class Transmitter {
       }
     }
     return whole ? length : 0;
+  }
+
+  /** Section 7.2.4: one large send leaves as many frames. */
+  #sendSegments(queue: TxQueue, chain: number): void {
+    const segmenter = this.#segmenter ??= new Segmenter(this.#core);
+    const length = this.#fetch(queue, chain, true, segmenter.frame);
+    const at = this.#contextAt(queue);
+    if (length === 0 || at < 0) return;
+    segmenter.frame.length = length;
+    const problem = segmenter.begin(queue.contexts, at, this.#firstOptions);
+    if (problem !== "") {
+      this.#complain(queue, problem);
+      return;
+    }
+    const payload = length - segmenter.headers;
+    const inserts = (this.#firstCommand & TXD_IFCS) !== 0;
+    this.#checkPayload(queue, payload);
+    if (!this.#checkFrame(queue, segmenter.longest, inserts)) return;
+    const frame = this.#frame;
+    while (segmenter.next(frame)) {
+      this.#dress(queue, true);
+      this.#emit(frame);
+    }
   }
 
   /** Rules for every data descriptor, sections 7.2.3.2.2 and 7.2.3.2.4. */
@@ -326,24 +369,22 @@ export class Transmitter {
 
   /** Rules for the first descriptor of a frame, section 7.2.3.2.4. */
   #checkAdvanced(queue: TxQueue, length: number): boolean {
-    const command = this.#firstCommand;
-    const options = this.#firstOptions;
-    const payload = options >>> TXD_PAYLEN_SHIFT;
-    if ((command & TXD_TSE) !== 0) {
-      this.#complain(queue, "segmentation (TSE) is not modelled");
-      return false;
-    }
-    if ((options & TXD_IPSEC) !== 0) {
+    if ((this.#firstOptions & TXD_IPSEC) !== 0) {
       this.#complain(queue, "IPsec is not modelled");
       return false;
     }
-    if (payload !== length) {
-      this.#complain(
-        queue,
-        `PAYLEN is ${payload}, the descriptors hold ${length} bytes`,
-      );
-    }
-    return this.#checkFrame(queue, length, (command & TXD_IFCS) !== 0);
+    this.#checkPayload(queue, length);
+    const inserts = (this.#firstCommand & TXD_IFCS) !== 0;
+    return this.#checkFrame(queue, length, inserts);
+  }
+
+  #checkPayload(queue: TxQueue, length: number): void {
+    const payload = this.#firstOptions >>> TXD_PAYLEN_SHIFT;
+    if (payload === length) return;
+    this.#complain(
+      queue,
+      `PAYLEN is ${payload}, the descriptors hold ${length} bytes`,
+    );
   }
 
   #checkLegacy(queue: TxQueue): boolean {
@@ -369,7 +410,7 @@ export class Transmitter {
     return true;
   }
 
-  /** Offloads, padding and counting; returns the length on the wire. */
+  /** Offloads and what all frames get; returns the length on the wire. */
   #finish(queue: TxQueue, length: number, extended: boolean): number {
     const frame = this.#frame;
     const offloads = this.#firstOptions & (TXD_IXSM | TXD_TXSM);
@@ -378,10 +419,16 @@ export class Transmitter {
     else if (!extended && (this.#firstCommand & TXD_LEGACY_IC) !== 0) {
       this.#insertLegacyChecksum();
     }
+    this.#dress(queue, extended);
+    return frame.length;
+  }
+
+  /** Tag, padding and counting. */
+  #dress(queue: TxQueue, extended: boolean): void {
+    const frame = this.#frame;
     if ((this.#firstCommand & TXD_VLE) !== 0) this.#insertTag(queue, extended);
     if (this.#pad && frame.length < MINIMUM_FRAME) frame.pad();
     this.#statistics.transmitted(queue.index, frame.length, addressing(frame));
-    return frame.length;
   }
 
   /** Section 7.2.5: software left the pseudo header's sum in the field. */
@@ -404,14 +451,27 @@ export class Transmitter {
       store16(u8, field, ~fold(sumBytes(u32, u8, ip, l4)));
     }
     if ((this.#firstOptions & TXD_TXSM) === 0) return;
+    if (type === TXC_L4T_SCTP) {
+      this.#insertSctpChecksum(l4);
+      return;
+    }
     if (type !== TXC_L4T_TCP && type !== TXC_L4T_UDP) {
-      this.#complain(queue, "SCTP checksum insertion is not modelled");
+      this.#complain(queue, `L4T is ${type}, which is no protocol`);
       return;
     }
     const sum = ~fold(sumBytes(u32, u8, l4, length)) & ALL_ONES;
     const field = l4 +
       (type === TXC_L4T_TCP ? TCP_CHECKSUM_OFFSET : UDP_CHECKSUM_OFFSET);
     store16(u8, field, sum === 0 && type === TXC_L4T_UDP ? ALL_ONES : sum);
+  }
+
+  /** Section 7.2.5.3: the field, which software leaves zero, is little endian. */
+  #insertSctpChecksum(l4: number): void {
+    const { u8, length } = this.#frame;
+    const at = l4 + SCTP_CHECKSUM_OFFSET;
+    const crc = crc32c(u8, l4, length);
+    store16(u8, at, crc);
+    store16(u8, at + 2, crc >>> 16);
   }
 
   /** Section 7.2.3.2.2: CSS is where the sum starts, CSO where it goes. */
