@@ -217,8 +217,9 @@ export interface Device extends AsyncDisposable {
   /** Takes it out again. */
   removeMacFilter(mac: string): void;
   /**
-   * Receives tagged frames of this VLAN too, besides untagged ones. Throws a NotSupportedError where
-   * {@linkcode DeviceFeatures.vlanFilter} is false: there the frames of all VLANs arrive.
+   * Receives tagged frames of this VLAN, 0 to 4094, besides untagged ones. The first one turns the filter on: until then,
+   * and while promiscuous, the frames of all VLANs arrive. Throws a NotSupportedError where
+   * {@linkcode DeviceFeatures.vlanFilter} is false.
    */
   addVlanFilter(vlan: number): void;
   /** Receives them no longer. */

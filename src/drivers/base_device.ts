@@ -134,6 +134,8 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   abstract link(): LinkState;
   abstract setPromiscuous(enabled: boolean): void;
   abstract setAllMulticast(enabled: boolean): void;
+  abstract addVlanFilter(vlan: number): void;
+  abstract removeVlanFilter(vlan: number): void;
   abstract setRssKey(key: Uint8Array): void;
   abstract setRssTable(table: readonly number[]): void;
 
@@ -251,14 +253,6 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     const octets = unicast(mac);
     this.programStation(octets);
     this.station = octets;
-  }
-
-  addVlanFilter(_vlan: number): void {
-    throw this.#hasNoVlanFilter();
-  }
-
-  removeVlanFilter(_vlan: number): void {
-    throw this.#hasNoVlanFilter();
   }
 
   addMacFilter(mac: string): void {
@@ -483,12 +477,6 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     throw new ConfigError(
       "queue",
       `there is no queue ${index}: this device has ${this.config.queues}`,
-    );
-  }
-
-  #hasNoVlanFilter(): NotSupportedError {
-    return new NotSupportedError(
-      `${this.address} receives frames of all VLANs: there is no filter to change`,
     );
   }
 

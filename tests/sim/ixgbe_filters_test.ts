@@ -75,6 +75,40 @@ Deno.test("ixgbe holds 127 filters besides the station address", async () => {
   });
 });
 
+Deno.test("ixgbe filters VLANs once it knows one", async () => {
+  await withIxgbe({}, (rig) => {
+    const { device } = rig;
+    const VLANS = [0, 0x123, 0x124, 4094];
+    const taken = () =>
+      VLANS.filter((vlan) => {
+        const frame = numberedFrame(1, 64, STATION);
+        frame.set([0x81, 0x00, vlan >> 8, vlan & 0xff], 12);
+        rig.wire.toCard.push(frame);
+        return receiveAll(rig).length === 1;
+      });
+    assertEquals(taken(), VLANS);
+    device.addVlanFilter(0x123);
+    device.addVlanFilter(0x123);
+    assertEquals(taken(), [0x123]);
+    assertEquals(accepted(rig), [STATION, BROADCAST], "without a tag");
+    device.addVlanFilter(0);
+    device.addVlanFilter(4094);
+    assertEquals(taken(), [0, 0x123, 4094]);
+    device.setPromiscuous(true);
+    assertEquals(taken(), VLANS);
+    device.setPromiscuous(false);
+    device.removeVlanFilter(0x123);
+    device.removeVlanFilter(0x123);
+    assertEquals(taken(), [0, 4094]);
+    device.removeVlanFilter(0);
+    device.removeVlanFilter(4094);
+    assertEquals(taken(), VLANS);
+    for (const vlan of [-1, 1.5, 4095]) {
+      assertThrows(() => device.addVlanFilter(vlan), ConfigError);
+    }
+  });
+});
+
 /** Frames of 64 flows. */
 function flows(): Uint8Array[] {
   return Array.from(

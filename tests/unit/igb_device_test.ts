@@ -249,6 +249,22 @@ Deno.test("VLAN tags are stripped as CTRL.VME says", async () => {
   }
 });
 
+Deno.test("a VLAN is a bit of VFTA, and RCTL.VFE is on while there is one", async () => {
+  const VFE = 1 << 18;
+  await withIgb({ device: ID_I350 }, {}, ({ bus, device, word }) => {
+    const at = R.VFTA + 4 * (0x123 >> 5);
+    device.addVlanFilter(0x123);
+    assertEquals(bus.written(at), [...Array(10).fill(0), ...Array(10).fill(8)]);
+    assertEquals(word(R.RCTL) & VFE, VFE);
+    device.setPromiscuous(true);
+    assertEquals(word(R.RCTL) & VFE, 0);
+    device.setPromiscuous(false);
+    assertEquals(word(R.RCTL) & VFE, VFE);
+    device.removeVlanFilter(0x123);
+    assertEquals([word(at), word(R.RCTL) & VFE], [0, 0]);
+  });
+});
+
 Deno.test("further addresses go to slots 1 to 23, those from 16 on to their own block", async () => {
   await withIgb({ device: ID_82576 }, {}, ({ device, word }) => {
     const macs = Array.from(

@@ -11,6 +11,7 @@ import type { DeviceStats } from "../../stats.ts";
 import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
 import { BaseDevice, type LocalPair } from "../base_device.ts";
 import { MacFilter } from "../mac_filter.ts";
+import { ReceiveMode } from "../receive_mode.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
 import {
   configureFilters,
@@ -18,6 +19,7 @@ import {
   readStation,
   writeReceiveMode,
   writeStation,
+  writeVlanWord,
 } from "../intel_gigabit/filters.ts";
 import {
   disableFlowControl,
@@ -64,8 +66,7 @@ export class E1000Device extends BaseDevice<PciBusDevice> {
   readonly #chip: Chip;
   readonly #rings: Rings;
   readonly #filter: MacFilter;
-  #promiscuous: boolean;
-  #allMulticast = false;
+  readonly #mode: ReceiveMode;
 
   /**
    * @param bus The device on its bus.
@@ -75,7 +76,6 @@ export class E1000Device extends BaseDevice<PciBusDevice> {
   constructor(bus: PciBusDevice, config: DeviceConfig, model: ChipModel) {
     super(bus, config);
     this.model = model.name;
-    this.#promiscuous = config.promiscuous;
     this.#chip = {
       model,
       config,
@@ -87,6 +87,10 @@ export class E1000Device extends BaseDevice<PciBusDevice> {
     };
     this.#rings = new Rings(this.#chip);
     this.#filter = new MacFilter(macSlots(this.#chip));
+    this.#mode = new ReceiveMode(config.promiscuous, {
+      writeReceiveMode: (filters) => writeReceiveMode(this.#chip, filters),
+      writeVlanWord: (entry, word) => writeVlanWord(this.#chip, entry, word),
+    });
     this.features = featuresOf(this.#chip);
   }
 
@@ -130,7 +134,7 @@ export class E1000Device extends BaseDevice<PciBusDevice> {
     await whileOwningMdio(chip, () => restartNegotiation(chip));
     clearStatistics(chip);
     configureFilters(chip, this.station);
-    writeReceiveMode(chip, this.#promiscuous, this.#allMulticast);
+    this.#mode.write();
     configureReceive(chip, this.queue(0).rx.pool.entrySize);
     if (this.features.rssQueues > 0) configureRss(chip);
     configureTransmit(chip);
@@ -211,13 +215,19 @@ export class E1000Device extends BaseDevice<PciBusDevice> {
   }
 
   override setPromiscuous(enabled: boolean): void {
-    this.#promiscuous = enabled;
-    this.#writeReceiveMode();
+    this.#mode.setPromiscuous(enabled);
   }
 
   override setAllMulticast(enabled: boolean): void {
-    this.#allMulticast = enabled;
-    this.#writeReceiveMode();
+    this.#mode.setAllMulticast(enabled);
+  }
+
+  override addVlanFilter(vlan: number): void {
+    this.#mode.setVlan(vlan, true);
+  }
+
+  override removeVlanFilter(vlan: number): void {
+    this.#mode.setVlan(vlan, false);
   }
 
   override setRssKey(key: Uint8Array): void {
@@ -235,10 +245,6 @@ export class E1000Device extends BaseDevice<PciBusDevice> {
     throw new NotSupportedError(
       `the ${this.model} has one queue and does not hash what it receives`,
     );
-  }
-
-  #writeReceiveMode(): void {
-    writeReceiveMode(this.#chip, this.#promiscuous, this.#allMulticast);
   }
 }
 
@@ -262,6 +268,6 @@ function featuresOf({ model, sharedVector }: Chip): DeviceFeatures {
     queueInterrupts: !sharedVector,
     txChecksum: false,
     segmentation: false,
-    vlanFilter: false,
+    vlanFilter: true,
   };
 }

@@ -6,6 +6,7 @@
  */
 import { DeviceFaultError } from "../../errors.ts";
 import { type MacSlots, STATION_SLOT } from "../mac_filter.ts";
+import type { ReceiveFilters } from "../receive_mode.ts";
 import type { GigabitChip } from "./chip.ts";
 import { MTA, RAH, RAL, RCTL, VFTA } from "./registers.ts";
 
@@ -55,24 +56,31 @@ export function configureFilters(chip: GigabitChip, station: Uint8Array): void {
     clearSlot(chip, slot);
   }
   registers.fill(MTA, 0);
-  registers.clear(RCTL, RCTL.bits.VFE);
   for (let entry = 0; entry < VFTA.count; entry++) {
-    for (let n = 0; n < chip.vlanTableWrites; n++) {
-      registers.write(VFTA, 0, entry);
-    }
+    writeVlanWord(chip, entry, 0);
   }
 }
 
-/** Unicast and multicast by the filters or all of it; broadcast always; damaged frames never. */
+/** Writes a word of the VLAN table: as often as the chip's errata ask for. */
+export function writeVlanWord(
+  chip: GigabitChip,
+  entry: number,
+  word: number,
+): void {
+  for (let n = 0; n < chip.vlanTableWrites; n++) {
+    chip.registers.write(VFTA, word, entry);
+  }
+}
+
+/** Unicast, multicast and VLANs by the filters or all of it; broadcast always; damaged frames never. */
 export function writeReceiveMode(
   chip: GigabitChip,
-  promiscuous: boolean,
-  allMulticast: boolean,
+  { promiscuous, allMulticast, vlanFilter }: ReceiveFilters,
 ): void {
-  const { BAM, UPE, MPE, SBP } = RCTL.bits;
-  const bits = BAM | (promiscuous ? UPE : 0) |
-    (promiscuous || allMulticast ? MPE : 0);
-  chip.registers.update(RCTL, BAM | UPE | MPE | SBP, bits);
+  const { BAM, UPE, MPE, SBP, VFE } = RCTL.bits;
+  const bits = BAM | (promiscuous ? UPE : 0) | (allMulticast ? MPE : 0) |
+    (vlanFilter ? VFE : 0);
+  chip.registers.update(RCTL, BAM | UPE | MPE | SBP | VFE, bits);
 }
 
 /** The slots behind that of the station address, for a {@linkcode MacFilter}. */

@@ -13,6 +13,7 @@ import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
 import { rxBufferKiB } from "../advanced/rx.ts";
 import { BaseDevice, type LocalPair } from "../base_device.ts";
 import { MacFilter } from "../mac_filter.ts";
+import { ReceiveMode } from "../receive_mode.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
 import { RegisterBlock } from "../register.ts";
 import { disableFlowControl, divideReceiveBuffer } from "./buffers.ts";
@@ -30,6 +31,7 @@ import {
   readStation,
   writeReceiveMode,
   writeStation,
+  writeVlanWord,
 } from "./filters.ts";
 import {
   acknowledgeLink,
@@ -72,8 +74,7 @@ export class IxgbeDevice extends BaseDevice<PciBusDevice> {
   protected override readonly descriptorBytes = DESCRIPTOR_BYTES;
   readonly #chip: Chip;
   readonly #filter: MacFilter;
-  #promiscuous: boolean;
-  #allMulticast = false;
+  readonly #mode: ReceiveMode;
 
   /**
    * @param bus The device on its bus.
@@ -83,7 +84,6 @@ export class IxgbeDevice extends BaseDevice<PciBusDevice> {
   constructor(bus: PciBusDevice, config: DeviceConfig, model: ChipModel) {
     super(bus, config);
     this.model = model.name;
-    this.#promiscuous = config.promiscuous;
     this.#chip = {
       model,
       config,
@@ -91,6 +91,10 @@ export class IxgbeDevice extends BaseDevice<PciBusDevice> {
       step: (message) => this.step(message),
     };
     this.#filter = new MacFilter(macSlots(this.#chip));
+    this.#mode = new ReceiveMode(config.promiscuous, {
+      writeReceiveMode: (filters) => writeReceiveMode(this.#chip, filters),
+      writeVlanWord: (entry, word) => writeVlanWord(this.#chip, entry, word),
+    });
     this.features = {
       maxQueues: MAX_QUEUES,
       rssQueues: MAX_QUEUES,
@@ -102,7 +106,7 @@ export class IxgbeDevice extends BaseDevice<PciBusDevice> {
       queueInterrupts: true,
       txChecksum: false,
       segmentation: false,
-      vlanFilter: false,
+      vlanFilter: true,
     };
   }
 
@@ -144,7 +148,7 @@ export class IxgbeDevice extends BaseDevice<PciBusDevice> {
     await setUpLink(chip);
     configureStatistics(chip);
     configureFilters(chip);
-    writeReceiveMode(chip, this.#promiscuous, this.#allMulticast);
+    this.#mode.write();
     divideReceiveBuffer(chip);
     configureReceive(chip);
     configureRss(chip);
@@ -225,13 +229,19 @@ export class IxgbeDevice extends BaseDevice<PciBusDevice> {
   }
 
   override setPromiscuous(enabled: boolean): void {
-    this.#promiscuous = enabled;
-    this.#writeReceiveMode();
+    this.#mode.setPromiscuous(enabled);
   }
 
   override setAllMulticast(enabled: boolean): void {
-    this.#allMulticast = enabled;
-    this.#writeReceiveMode();
+    this.#mode.setAllMulticast(enabled);
+  }
+
+  override addVlanFilter(vlan: number): void {
+    this.#mode.setVlan(vlan, true);
+  }
+
+  override removeVlanFilter(vlan: number): void {
+    this.#mode.setVlan(vlan, false);
   }
 
   override setRssKey(key: Uint8Array): void {
@@ -240,10 +250,6 @@ export class IxgbeDevice extends BaseDevice<PciBusDevice> {
 
   override setRssTable(table: readonly number[]): void {
     writeTable(this.#chip, table);
-  }
-
-  #writeReceiveMode(): void {
-    writeReceiveMode(this.#chip, this.#promiscuous, this.#allMulticast);
   }
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { type MacSlots, STATION_SLOT } from "../mac_filter.ts";
+import type { ReceiveFilters } from "../receive_mode.ts";
 import { type Chip, MAC_SLOTS } from "./chip.ts";
 import { whileReceiverPaused } from "./receive.ts";
 import {
@@ -77,7 +78,6 @@ export function configureFilters(chip: Chip): void {
   registers.fill(PFVLVF, 0);
   registers.fill(PFVLVFB, 0);
   registers.fill(FTQF, 0);
-  registers.clear(VLNCTRL, VLNCTRL.bits.VFE);
   registers.clear(MCSTCTRL, MCSTCTRL.bits.MFE);
 }
 
@@ -90,17 +90,24 @@ export function macSlots(chip: Chip): MacSlots {
   };
 }
 
-/** Unicast and multicast by the filters or all of it; broadcast always; damaged frames never (8.2.3.7.1). */
+/** Writes a word of the VLAN table (8.2.3.7.11). */
+export function writeVlanWord(chip: Chip, entry: number, word: number): void {
+  chip.registers.write(VFTA, word, entry);
+}
+
+/**
+ * Unicast, multicast and VLANs by the filters or all of it; broadcast always; damaged frames never (8.2.3.7.1,
+ * 8.2.3.7.2).
+ */
 export function writeReceiveMode(
   chip: Chip,
-  promiscuous: boolean,
-  allMulticast: boolean,
+  { promiscuous, allMulticast, vlanFilter }: ReceiveFilters,
 ): void {
   const { BAM, UPE, MPE, SBP } = FCTRL.bits;
-  const bits = BAM | (promiscuous ? UPE : 0) |
-    (promiscuous || allMulticast ? MPE : 0);
-  whileReceiverPaused(
-    chip,
-    () => chip.registers.update(FCTRL, BAM | UPE | MPE | SBP, bits),
-  );
+  const { VFE } = VLNCTRL.bits;
+  const bits = BAM | (promiscuous ? UPE : 0) | (allMulticast ? MPE : 0);
+  whileReceiverPaused(chip, () => {
+    chip.registers.update(FCTRL, BAM | UPE | MPE | SBP, bits);
+    chip.registers.update(VLNCTRL, VFE, vlanFilter ? VFE : 0);
+  });
 }

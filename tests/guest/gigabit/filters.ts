@@ -35,6 +35,7 @@ export function filterScenarios(on: OnCard): void {
       () => judges(card, rig),
     );
     await step("obeys its filters", () => filters(card, nic));
+    await step("filters VLANs once it knows one", () => vlans(card, nic));
     await step(
       "fills every slot of its address filter",
       () => fillsSlots(card, nic, model.features.macFilters),
@@ -81,6 +82,36 @@ async function filters(card: Card, nic: Nic): Promise<void> {
   await card.call("setPromiscuous", false);
   await card.call("setMacAddress", OTHER);
   assertEquals(await accepted(card, nic, macs), [OTHER]);
+}
+
+async function vlans(card: Card, nic: Nic): Promise<void> {
+  const untagged = numbered(9, BROADCAST, 64);
+  const acceptedVlans = async () => {
+    const frames = [0x123, 0x124, 0x200].map((vlan) =>
+      tagged(numbered(vlan, BROADCAST, 64), 0x6000 | vlan)
+    );
+    await nic.port.send(...frames, untagged);
+    const taken: number[] = [];
+    for (;;) {
+      for (const report of await card.receive(1)) {
+        const bytes = bytesOf(report);
+        if (bytes.length === untagged.length) return taken;
+        taken.push((bytes[14] << 8 | bytes[15]) & 0xfff);
+      }
+    }
+  };
+  assertEquals(await acceptedVlans(), [0x123, 0x124, 0x200]);
+  await card.call("addVlanFilter", 0x123);
+  assertEquals(await acceptedVlans(), [0x123]);
+  await card.call("addVlanFilter", 0x200);
+  assertEquals(await acceptedVlans(), [0x123, 0x200]);
+  await card.call("setPromiscuous", true);
+  assertEquals(await acceptedVlans(), [0x123, 0x124, 0x200]);
+  await card.call("setPromiscuous", false);
+  await card.call("removeVlanFilter", 0x123);
+  assertEquals(await acceptedVlans(), [0x200]);
+  await card.call("removeVlanFilter", 0x200);
+  assertEquals(await acceptedVlans(), [0x123, 0x124, 0x200]);
 }
 
 async function fillsSlots(card: Card, nic: Nic, slots: number): Promise<void> {

@@ -38,7 +38,7 @@ const FEATURES = {
   txChecksum: false,
   segmentation: false,
   vlanStrip: true,
-  vlanFilter: false,
+  vlanFilter: true,
 } as const;
 
 const CHIP_8254X: Omit<Model, "name" | "nic"> = {
