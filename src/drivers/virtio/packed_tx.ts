@@ -36,6 +36,8 @@ export class PackedTxQueue extends VirtioTxQueue {
   #heldPlace = -1;
   /** What comes there. */
   #heldWord = 0;
+  /** Descriptors that were posted and not shown. */
+  #posted = 0;
 
   protected override postRun(
     handles: Uint32Array,
@@ -104,9 +106,6 @@ export class PackedTxQueue extends VirtioTxQueue {
     this.count(at - from, bytes);
     return at - from;
   }
-
-  /** Descriptors that were posted and not shown. */
-  #posted = 0;
 
   #hold(place: number, word: number): void {
     this.#heldPlace = place * DESCRIPTOR_WORDS + 3;

@@ -62,7 +62,9 @@ export const FAULTY = -1;
 export abstract class VirtioRxQueue extends BaseRxQueue {
   /** Number of the virtqueue (5.1.2). */
   protected readonly virtqueue: number;
+  /** Where the device is notified. */
   protected readonly bus: VirtioQueueBus;
+  /** The memory of the virtqueue. */
   protected readonly views: VirtqueueViews;
   /** Bytes of the header before a packet. */
   protected readonly headerBytes: number;
@@ -86,6 +88,8 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
   protected readonly eventIndex: boolean;
   /** How many refilled buffers are worth telling the device. */
   protected readonly showAt: number;
+  /** Buffers that the last {@linkcode takeUsed} took one by one. */
+  protected looked = 0;
   readonly #queue: LocalQueue;
   readonly #renew: () => void;
   readonly #line: IrqLine;
@@ -137,8 +141,8 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
   }
 
   /**
-   * Takes used buffers and refills the ring. Returns the number of packets, and says in {@linkcode looked} how many
-   * buffers that were.
+   * Takes used buffers and refills the ring. Returns the number of packets; where that is 0, {@linkcode looked} says
+   * whether there were parts of one.
    */
   protected abstract takeUsed(handles: Uint32Array): number;
   /** Fills holes, the oldest first, as far as the pool goes. Returns how many. */
@@ -151,9 +155,6 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
   protected abstract setInterrupt(wanted: boolean): void;
   /** True when the device has used a buffer that was not taken yet. */
   protected abstract get arrived(): boolean;
-
-  /** Buffers that the last {@linkcode takeUsed} looked at. */
-  protected looked = 0;
 
   /** Puts the ring into its first state, full as far as the pool goes. What it held is forgotten, not freed. */
   arm(): void {

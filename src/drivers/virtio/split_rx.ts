@@ -25,6 +25,8 @@ import { Fault, State } from "./state.ts";
 export class SplitRxQueue extends VirtioRxQueue {
   /** Descriptors in the table are a power of two (2.7). */
   readonly #mask = this.depth - 1;
+  /** What the device says that it wrote into the buffer of the last {@linkcode #nextId}. */
+  #written = 0;
 
   protected override get arrived(): boolean {
     const index = Atomics.load(this.views.device, Split.INDEX);
@@ -209,9 +211,6 @@ export class SplitRxQueue extends VirtioRxQueue {
     this.looked = taken;
     return count;
   }
-
-  /** What the device says that it wrote into the buffer of the last {@linkcode #nextId}. */
-  #written = 0;
 
   /** The descriptor that the device used at a place of the used ring; {@linkcode FAULTY} where it did not have it. */
   #nextId(place: number, arrived: number): number {

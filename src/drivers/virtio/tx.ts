@@ -57,7 +57,9 @@ export abstract class VirtioTxQueue implements TxQueue {
   protected readonly control: QueueControl;
   /** Number of the virtqueue (5.1.2). */
   protected readonly virtqueue: number;
+  /** Where the device is notified. */
   protected readonly bus: VirtioQueueBus;
+  /** The memory of the virtqueue. */
   protected readonly views: VirtqueueViews;
   /** Bytes of the header before a packet. */
   protected readonly headerBytes: number;
