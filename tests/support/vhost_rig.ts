@@ -61,23 +61,32 @@ export class VhostRig implements AsyncDisposable {
     readonly device: Device,
   ) {}
 
-  /** Starts the one and opens the other. */
+  /**
+   * Starts the one and opens the other, which listens: a testpmd that listens itself notices only after a second that
+   * somebody connects.
+   */
   static async open(options: RigOptions): Promise<VhostRig> {
     const socket = new SocketPath(options.name);
-    const backend = await Testpmd.backend({
-      ...options.backend,
-      socket: socket.path,
-    });
-    try {
-      const device = await openDevice({
-        ...options.device,
-        address: socket.address,
-      });
-      return new VhostRig(socket, backend, device);
-    } catch (error) {
-      await backend[Symbol.asyncDispose]();
-      throw error;
+    const address = `${socket.address}?server`;
+    const [device, backend] = await Promise.allSettled([
+      openDevice({ ...options.device, address }),
+      Testpmd.backend({
+        ...options.backend,
+        socket: socket.path,
+        client: true,
+      }),
+    ]);
+    if (device.status === "fulfilled" && backend.status === "fulfilled") {
+      return new VhostRig(socket, backend.value, device.value);
     }
+    for (const part of [device, backend]) {
+      if (part.status === "fulfilled") {
+        await part.value[Symbol.asyncDispose]();
+      }
+    }
+    throw device.status === "rejected"
+      ? device.reason
+      : (backend as PromiseRejectedResult).reason;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
