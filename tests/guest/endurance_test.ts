@@ -10,6 +10,7 @@ import {
 import type { DeviceOptions, DeviceStats } from "../../mod.ts";
 import { captureRecords } from "../../src/net/mod.ts";
 import { Card } from "./console.ts";
+import { flowFrame, FLOWS } from "./flows.ts";
 import { macBytes, numbered, numberOf, PEER, swapped } from "./frames.ts";
 import {
   asUser,
@@ -22,6 +23,7 @@ import {
 
 /** 82540EM, 82545EM, 82574L, 82576: all that QEMU has of what there are drivers for. */
 const MODELS = ["e1000", "e1000-82545em", "e1000e", "igb"] as const;
+const SEVERAL_QUEUES: readonly string[] = ["e1000e", "igb"];
 
 const scenario = guestScenarios({
   name: "endurance",
@@ -30,8 +32,8 @@ const scenario = guestScenarios({
     // Apart, as each reset of these is one of the slot, and takes a second.
     ...MODELS.map((model) => ({ model, hotplug: true })),
   ],
-  // QEMU's 82574 and 82576 send no frame that lies in two pages which are not neighbours.
-  hugepages: 128,
+  // Here all memory is in small pages, in gigabit_test.ts in huge ones.
+  hugepages: 0,
 });
 
 const LINK_CHANGES = 100;
@@ -42,7 +44,9 @@ const BURST = 48;
 const MARKER = 1_000_000;
 /** When nothing comes back for so long, frames have been dropped. */
 const SILENCE_MS = 1000;
-const UNMAPPED_ATTEMPTS = 5;
+const FAULT_TIMEOUT_MS = 30_000;
+/** Descriptors of each ring of a card whose workers change. */
+const DEPTH = 128;
 const ECHO_TIMEOUT_MS = 30_000;
 const BROADCAST = "ff:ff:ff:ff:ff:ff";
 const OTHER = "02:00:00:00:00:77";
@@ -72,9 +76,14 @@ async function withEach(
   await cards[0].close();
 }
 
-const polling = (): DeviceOptions => ({
-  irqTimeoutMs: 0,
-  hugepages: "require",
+const polling = (): DeviceOptions => ({ irqTimeoutMs: 0 });
+
+/** Receives that sleep until something comes, or somebody else wakes them; on several queues where there are some. */
+const sleeping = ({ model }: Nic): DeviceOptions => ({
+  irqTimeoutMs: -2,
+  queues: SEVERAL_QUEUES.includes(model) ? 2 : 1,
+  rxDepth: DEPTH,
+  txDepth: DEPTH,
 });
 
 /** Has frames go through a card one burst after the other, and expects each of them back. */
@@ -95,8 +104,14 @@ async function echoed(nic: Nic, frames: Uint8Array[]): Promise<void> {
  * Sends bursts until it is disposed of: the next one when something has come back of the one before, so that the cable
  * does not fill up, or nothing has for a while.
  */
-function load({ port, mac }: Nic, back = port): AsyncDisposable {
-  const burst = Array.from({ length: BURST }, (_, i) => numbered(i, mac));
+function load(
+  { port, mac }: Nic,
+  {
+    back = port,
+    frame = (i: number) => numbered(i, mac),
+  } = {},
+): AsyncDisposable {
+  const burst = Array.from({ length: BURST }, (_, i) => frame(i));
   let done = false;
   const sending = (async () => {
     while (!done) {
@@ -119,18 +134,22 @@ function load({ port, mac }: Nic, back = port): AsyncDisposable {
 }
 
 /** Sends a frame, again and again if need be, until it comes back: what was sent before fills the rings at first. */
-async function untilEchoed(nic: Nic, number: number): Promise<void> {
-  const frame = numbered(MARKER + number, nic.mac);
-  const where = (other: Uint8Array) => numberOf(other) === MARKER + number;
+async function untilBack(nic: Nic, frame: Uint8Array): Promise<void> {
+  const expected = swapped(frame).toHex();
+  const where = (other: Uint8Array) => other.toHex() === expected;
   const end = performance.now() + ECHO_TIMEOUT_MS;
   for (;;) {
     await nic.port.send(frame);
     const options = { where, timeoutMs: SILENCE_MS };
     const back = await nic.port.receive(options).catch(() => undefined);
-    if (back !== undefined) return assertEquals(back, swapped(frame));
+    if (back !== undefined) return;
     assert(performance.now() < end, `${nic.model}: nothing comes back`);
   }
 }
+
+/** The same with a frame that has a number. */
+const untilEchoed = (nic: Nic, number: number) =>
+  untilBack(nic, numbered(MARKER + number, nic.mac));
 
 scenario(
   `links go down and up ${LINK_CHANGES} times, and traffic resumes`,
@@ -152,32 +171,6 @@ scenario(
     }),
 );
 
-scenario(
-  `a clean start after each of ${KILLS} kills in mid-traffic`,
-  async (guest) => {
-    const nics = fixed(guest);
-    for (let round = 1; round <= KILLS; round++) {
-      const cards = await Card.openAll(guest, nics, polling);
-      await Promise.all(cards.map(async (card, i) => {
-        await card.ask("startEcho");
-        await untilEchoed(nics[i], round);
-      }));
-      await using loads = new AsyncDisposableStack();
-      for (const nic of nics) loads.use(load(nic));
-      await Promise.all(nics.map(({ port }) => port.receiveMany(BURST)));
-      await cards[0].program.kill();
-    }
-    await withEach(guest, fixed(guest), polling, async ({ nic, card }) => {
-      await card.ask("startEcho");
-      await untilEchoed(nic, KILLS + 1);
-      await echoed(
-        nic,
-        Array.from({ length: 200 }, (_, i) => numbered(i, nic.mac, 60 + i)),
-      );
-    });
-  },
-);
-
 /** The frames that have passed a cable since the guest's start. */
 function captured(nic: Nic): Uint8Array[] {
   const file = Deno.readFileSync(nic.capture!);
@@ -194,6 +187,7 @@ const isTo = (...macs: string[]) => (frame: Uint8Array) =>
 const bytesOf = (frames: Uint8Array[]) =>
   frames.reduce((sum, { length }) => sum + length, 0);
 
+// Before anything is too much for a card: the 8254x's models never forget how many frames they missed.
 scenario(
   "statistics are what a capture outside has",
   (guest) =>
@@ -231,15 +225,91 @@ scenario(
     }),
 );
 
+scenario(
+  `a clean start after each of ${KILLS} kills in mid-traffic`,
+  async (guest) => {
+    const nics = fixed(guest);
+    for (let round = 1; round <= KILLS; round++) {
+      const cards = await Card.openAll(guest, nics, polling);
+      await Promise.all(cards.map(async (card, i) => {
+        await card.ask("startEcho");
+        await untilEchoed(nics[i], round);
+      }));
+      await using loads = new AsyncDisposableStack();
+      for (const nic of nics) loads.use(load(nic));
+      await Promise.all(nics.map(({ port }) => port.receiveMany(BURST)));
+      await cards[0].program.kill();
+    }
+    await withEach(guest, fixed(guest), polling, async ({ nic, card }) => {
+      await card.ask("startEcho");
+      await untilEchoed(nic, KILLS + 1);
+      await echoed(
+        nic,
+        Array.from({ length: 200 }, (_, i) => numbered(i, nic.mac, 60 + i)),
+      );
+    });
+  },
+);
+
+scenario("queue workers change under load", async (guest) => {
+  const nics = fixed(guest);
+  const cards = await Card.openAll(guest, nics, sleeping);
+  for (const [index, card] of cards.entries()) {
+    await changeWorkers({ nic: nics[index], card });
+  }
+  await cards[0].close();
+});
+
+/** Puts other workers in the place of each queue's while frames arrive, takes all away, and starts them once more. */
+async function changeWorkers({ nic, card }: Opened): Promise<void> {
+  const { queues } = card.report;
+  const frame = (i: number) =>
+    flowFrame(nic.mac, FLOWS[i % FLOWS.length], "tcp");
+  await card.ask("startWorkers");
+  {
+    await using _load = load(nic, { frame });
+    await nic.port.receiveMany(BURST);
+    for (let queue = 0; queue < queues; queue++) {
+      await card.ask("restartWorker", queue);
+      await card.ask("moveWorker", queue);
+    }
+    assertEquals(await card.ask("stopWorkers"), [], nic.model);
+  }
+  const before = await receivedByQueue(card);
+  await card.ask("startWorkers");
+  for (const flow of FLOWS) {
+    await untilBack(nic, flowFrame(nic.mac, flow, "none"));
+  }
+  assertEquals(await card.ask("stopWorkers"), [], nic.model);
+  for (const [queue, count] of (await receivedByQueue(card)).entries()) {
+    const what = `queue ${queue} of ${nic.model}`;
+    assert(count > before[queue], `${what} receives nothing any more`);
+    const { inUse } = await card.ask<{ inUse: number }>("pool", queue);
+    assert(inUse <= 2 * DEPTH, `${what}: ${inUse} packets are out`);
+  }
+}
+
+/** How many packets each queue has received so far. */
+async function receivedByQueue(card: Card): Promise<number[]> {
+  const counts: number[] = [];
+  for (let queue = 0; queue < card.report.queues; queue++) {
+    const { rxPackets } = await card.ask<{ rxPackets: number }>(
+      "counters",
+      queue,
+    );
+    counts.push(rxPackets);
+  }
+  return counts;
+}
+
 scenario("the IOMMU catches a buffer that nobody mapped", async (guest) => {
-  // The 82576 has a guest of its own in igb_test.ts: here its fault is noticed, but not in the IOMMU's record.
-  const nics = fixed(guest).filter(({ model }) => model !== "igb");
+  const nics = fixed(guest);
   const cards = await Card.openAll(guest, nics, polling);
   for (const [index, card] of cards.entries()) {
     const nic = nics[index];
     for (const fault of await unmappedFaults(guest, card)) {
       assertStringIncludes(fault, `[${nic.address.slice("0000:".length)}]`);
-      assertMatch(fault, /DMA Read .* fault addr 0x1[0-9a-f]+ /);
+      assertMatch(fault, /DMA Read .* fault addr 0xc0[0-9a-f]{6} /);
     }
     await card.ask("startEcho");
     await untilEchoed(nic, 1);
@@ -248,17 +318,19 @@ scenario("the IOMMU catches a buffer that nobody mapped", async (guest) => {
 }, { expectFaults: true });
 
 /**
- * Has a card read what nobody mapped for it, and returns what the IOMMU says of that. The emulated one has a single
- * record, and may tell of a fault when it has lost what it was.
+ * Has a card read what nobody mapped for it, and returns what the IOMMU says of that. The kernel tells of three faults
+ * in five seconds, and keeps more to itself.
  */
 async function unmappedFaults(guest: Guest, card: Card): Promise<string[]> {
-  for (let attempt = 1; attempt <= UNMAPPED_ATTEMPTS; attempt++) {
+  const end = performance.now() + FAULT_TIMEOUT_MS;
+  for (;;) {
     await card.ask("sendUnmapped");
     await card.call("restartQueue", 0);
     const faults = await guest.dmarFaults();
     if (faults.length > 0) return faults;
+    assert(performance.now() < end, `${card.report.model}: no fault`);
+    await new Promise((resolve) => setTimeout(resolve, 500));
   }
-  throw new Error(`${card.report.model}: no fault`);
 }
 
 /** Removes a card while a program of an ordinary user forwards from it, and puts it back. */
@@ -269,7 +341,7 @@ async function replace(guest: Guest, from: Nic, to: Nic): Promise<void> {
   );
   await forward.prints(/forwarding/, START);
   {
-    await using _load = load(from, to.port);
+    await using _load = load(from, { back: to.port });
     await to.port.receiveMany(BURST);
     await from.unplug();
   }

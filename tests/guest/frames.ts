@@ -3,8 +3,6 @@
  *
  * @module
  */
-import { parseIpv4 } from "../../src/net/ipv4.ts";
-import { parseIpv6 } from "../../src/net/ipv6.ts";
 
 /** The station address of the outside. */
 export const PEER = "02:00:00:00:ff:01";
@@ -38,51 +36,6 @@ export function swapped(frame: Uint8Array): Uint8Array<ArrayBuffer> {
   other.set(frame.subarray(6, 12), 0);
   other.set(frame.subarray(0, 6), 6);
   return other;
-}
-
-/** Both ends of a flow. */
-export interface Flow {
-  readonly source: readonly [address: string, port: number];
-  readonly destination: readonly [address: string, port: number];
-}
-
-const ETHERNET = 14;
-const TCP = 6;
-const TCP_BYTES = 20;
-
-/** A TCP segment without payload and without checksums, over IPv4 or IPv6 as its addresses are. */
-export function tcpFrame(to: string, flow: Flow): Uint8Array<ArrayBuffer> {
-  const isIpv6 = flow.source[0].includes(":");
-  const l4 = ETHERNET + (isIpv6 ? 40 : 20);
-  const frame = new Uint8Array(Math.max(60, l4 + TCP_BYTES));
-  const view = new DataView(frame.buffer);
-  frame.set([...macBytes(to), ...macBytes(PEER)]);
-  view.setUint16(12, isIpv6 ? 0x86dd : 0x0800);
-  if (isIpv6) writeIpv6(view, flow);
-  else writeIpv4(view, flow);
-  view.setUint16(l4, flow.source[1]);
-  view.setUint16(l4 + 2, flow.destination[1]);
-  frame[l4 + 12] = TCP_BYTES / 4 << 4;
-  return frame;
-}
-
-function writeIpv4(view: DataView, { source, destination }: Flow): void {
-  view.setUint8(ETHERNET, 0x45);
-  view.setUint16(ETHERNET + 2, 20 + TCP_BYTES);
-  view.setUint8(ETHERNET + 8, 64);
-  view.setUint8(ETHERNET + 9, TCP);
-  view.setUint32(ETHERNET + 12, parseIpv4(source[0]));
-  view.setUint32(ETHERNET + 16, parseIpv4(destination[0]));
-}
-
-function writeIpv6(view: DataView, { source, destination }: Flow): void {
-  view.setUint8(ETHERNET, 0x60);
-  view.setUint16(ETHERNET + 4, TCP_BYTES);
-  view.setUint8(ETHERNET + 6, TCP);
-  view.setUint8(ETHERNET + 7, 64);
-  const bytes = new Uint8Array(view.buffer);
-  bytes.set(parseIpv6(source[0]), ETHERNET + 8);
-  bytes.set(parseIpv6(destination[0]), ETHERNET + 24);
 }
 
 /** Puts a VLAN tag behind the addresses. */

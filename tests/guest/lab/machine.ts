@@ -206,10 +206,7 @@ function bridge(nics: readonly NicPlace[]): string[] {
   return ["-device", `pcie-pci-bridge,id=${BRIDGE},bus=pcie.0,addr=${addr}`];
 }
 
-/**
- * Enough for the pools of a few cards. QEMU's e1000e and igb lose a frame that they shall send when it lies in two
- * pages that are no neighbours in the guest's memory, as it may in small pages.
- */
+/** Enough for the pools of a few cards. */
 const HUGEPAGES = 64;
 
 /**

@@ -61,8 +61,8 @@ export interface ReceiveReport {
   readonly irqs: number;
 }
 
-/** Below everything that is ever mapped. */
-const UNMAPPED_IOVA = 0x1000;
+/** Above everything that is mapped in a guest: addresses are given from the lowest on. */
+const UNMAPPED_IOVA = 0xc000_0000;
 /** Where the line of all processors in /proc/stat has the idle time. */
 const IDLE_FIELD = 3;
 
