@@ -61,7 +61,7 @@ const MODULE_SHORT_OR_LONG_RANGE = 5;
 const MODULE_COPPER = 3;
 /** Words of the firmware section: pointers of which one is there. */
 const FIRMWARE_WORDS = 8;
-const FIRMWARE_PASS_THROUGH = 6;
+const FIRMWARE_PASS_THROUGH = 4;
 const PASS_THROUGH_WORDS = 8;
 const PASS_THROUGH_VERSION = 7;
 /** 0.6 is the first version that SFP+ boards shipped with. */

@@ -198,7 +198,7 @@ Deno.test("Card's EEPROM points to what drivers look for", () => {
   const rig = new Rig();
   assertEquals(readWord(rig, 0x2c) & 3, 3, "any module, no FCoE");
   const firmware = readWord(rig, 0x0f);
-  assert(readWord(rig, readWord(rig, firmware + 6) + 7) > 5, "version 0.6");
+  assert(readWord(rig, readWord(rig, firmware + 4) + 7) > 5, "version 0.6");
   assertEquals(readWord(rig, firmware + 2), 0xffff, "no link firmware");
   assertEquals(readWord(rig, 0x15), 0xfafa);
   const assembly = readWord(rig, 0x16);
