@@ -14,8 +14,8 @@ const LOGS = fileURLToPath(new URL("../out/testpmd/", import.meta.url));
 /** Its prompt, after the line of the last command. */
 const PROMPT = /\n[^]*testpmd> /;
 /** Megabytes that hold {@linkcode PACKETS} and what DPDK needs besides. */
-const MEMORY = 128;
-const PACKETS = 16384;
+const MEMORY = 64;
+const PACKETS = 8192;
 const QUIT_TIMEOUT_MS = 5000;
 
 /** What it does with packets. */
