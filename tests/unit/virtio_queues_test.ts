@@ -168,6 +168,15 @@ onEveryRing("an unmasked queue wants one interrupt, and then none", (rig) => {
   }
 });
 
+onEveryRing("whoever waits for an interrupt has shown all buffers", (rig) => {
+  for (let i = 0; i < 5; i++) rig.deliver(numbered(i, 60));
+  const batch = new Batch(5);
+  assertEquals(rig.rx.receive(batch), 5);
+  rig.rx.ackIrq();
+  for (let i = 0; i < 64; i++) assert(rig.rxDevice.take(), `buffer ${i}`);
+  rig.rxDevice.settle();
+});
+
 onEveryRing(
   "a packet that came while the interrupt was masked raises it",
   (rig) => {

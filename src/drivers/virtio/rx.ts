@@ -195,6 +195,8 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
   protected override unmaskIrq(): void {
     const { words } = this.control;
     if (this.bus.unmaskInterrupt()) this.#link?.raise();
+    // Whoever waits now may not receive again before the device has used what it was not shown.
+    if (this.hidden > 0 && this.holding) this.show();
     words[State.RxAwake] = 1;
     this.setInterrupt(true);
     if (!this.arrived) return;
