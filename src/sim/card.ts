@@ -53,6 +53,11 @@ export interface CardOptions {
   wire: Wire;
   /** Called with the MSI-X vector that fires (0 when MSI-X is off). */
   interrupt(vector: number): void;
+  /**
+   * True leaves memory decoding off after power-on, as a machine's firmware
+   * finds it. By default it is on, as the host's PCI code leaves it.
+   */
+  untouched?: boolean;
 }
 
 /**
@@ -94,6 +99,7 @@ export class Card {
       () => this.reset(),
       options.macAddress,
       () => this.#interrupts.line,
+      options.untouched ?? false,
     );
     this.#statistics = new Statistics(core);
     this.#interrupts = new Interrupts(

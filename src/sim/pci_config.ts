@@ -105,6 +105,7 @@ export class PciConfig {
   readonly #functionReset: () => void;
   readonly #interruptPending: () => boolean;
   readonly #serialNumber: readonly number[];
+  readonly #commandAtReset: number;
   readonly #bytes = new Uint8Array(SIZE);
   readonly #writable = new Uint8Array(SIZE);
   /** Bits that are cleared by writing ones. */
@@ -117,25 +118,25 @@ export class PciConfig {
    * @param functionReset Called on a function level reset, and when the function comes back from D3.
    * @param macAddress What the serial number is made of.
    * @param interruptPending Whether the function wants to interrupt.
+   * @param untouched As a machine's firmware finds it: memory decoding is off after power-on.
    */
   constructor(
     core: Core,
     functionReset: () => void,
     macAddress: string,
     interruptPending: () => boolean,
+    untouched: boolean,
   ) {
     this.#core = core;
     this.#functionReset = functionReset;
     this.#interruptPending = interruptPending;
+    this.#commandAtReset = untouched ? 0 : COMMAND_MEMORY;
     const mac = macAddress.split(":").map((byte) => parseInt(byte, 16));
     this.#serialNumber = [...mac.slice(0, 3), 0xff, 0xff, ...mac.slice(3)];
     this.reset();
   }
 
-  /**
-   * The state after power-on or FLR, with memory decoding already on, as the
-   * host's PCI driver leaves it.
-   */
+  /** The state after power-on or FLR. */
   reset(): void {
     this.#bytes.fill(0);
     this.#writable.fill(0);
@@ -243,7 +244,7 @@ export class PciConfig {
   #fillHeader(): void {
     this.#set16(OFFSET.vendor, VENDOR_INTEL);
     this.#set16(OFFSET.device, DEVICE_ID[this.#core.model]);
-    this.#set16(OFFSET.command, COMMAND_MEMORY, COMMAND_WRITABLE);
+    this.#set16(OFFSET.command, this.#commandAtReset, COMMAND_WRITABLE);
     this.#set16(OFFSET.status, STATUS_CAPABILITY_LIST);
     this.#set32(OFFSET.revision, ((CLASS_ETHERNET << 8) | REVISION) >>> 0);
     this.#writable[OFFSET.cacheLine] = 0xff;

@@ -131,8 +131,9 @@ export class InterruptRoutes {
 
   /** INTx is a level: masked by itself once it was signalled, until the client unmasks it (VFIO_IRQ_INFO_AUTOMASKED). */
   #holdLine(): void {
-    const line = this.#kinds[IrqIndex.intx][0];
+    const [[line], msi, msix] = this.#kinds;
     if (line.masked || line.target === undefined || !this.#lineIsHigh()) return;
+    if (isConnected(msi[0]) || msix.some(isConnected)) return;
     line.target.signal();
     line.masked = true;
   }

@@ -54,6 +54,8 @@ export const HeaderFlag = {
 
 /** Most bytes of data in one transfer: `max_data_xfer_size`. */
 export const MOST_DATA = 65536;
+/** The same of a client that does not say. */
+export const DEFAULT_MOST_DATA = 1 << 20;
 /** Most bytes of a message: a transfer with its description. */
 export const MOST_MESSAGE: number = HEADER_BYTES + 32 + MOST_DATA;
 /** Most descriptors with one message: `max_msg_fds`. QEMU takes no larger number. */
@@ -66,6 +68,7 @@ export const Errno = {
   EPERM: 1,
   ENOENT: 2,
   E2BIG: 7,
+  ENOMEM: 12,
   EEXIST: 17,
   EINVAL: 22,
   ENOSPC: 28,

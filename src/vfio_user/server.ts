@@ -29,7 +29,6 @@ const LONGEST_SLEEP_MS = 1000;
 const CLIENT_TIMEOUT_MS = 5000;
 /** Different things that are said of one client's driver. */
 const MOST_REPORTS = 100;
-const PCI_COMMAND = 4;
 
 /** What is served. */
 export interface ServeOptions {
@@ -74,7 +73,8 @@ export class CardServer {
       macAddress: options.mac,
       dma: this.#dma,
       wire: this.#wire,
-      interrupt: (vector) => this.#session?.routes.fire(vector),
+      interrupt: (vector) => this.#session?.interrupt(vector),
+      untouched: true,
     });
     try {
       this.#listener = UnixListener.listen(options.socket);
@@ -101,13 +101,19 @@ export class CardServer {
 
   /** Serves everybody once; returns how much was done. */
   #round(): number {
-    const done = this.#session === undefined
-      ? this.#accept()
-      : this.#serve(this.#session);
-    const moved = this.#card.step(STEP_BUDGET, performance.now());
-    this.#session?.routes.deliver();
+    const session = this.#session;
+    const now = performance.now();
+    if (session === undefined) {
+      return this.#accept() + this.#card.step(STEP_BUDGET, now);
+    }
+    let done = 0;
+    try {
+      done = this.#serve(session) + session.step(STEP_BUDGET, now);
+    } catch (error) {
+      this.#part(error);
+    }
     this.#reportViolations();
-    return done + moved;
+    return done;
   }
 
   /** What the client's driver does wrong, each thing once. */
@@ -145,34 +151,32 @@ export class CardServer {
     );
   }
 
-  /** The card as the firmware of a machine finds it: nothing is enabled. */
+  /** The card as the next client shall find it. */
   #powerOn(): void {
     this.#card.reset();
-    this.#card.writeConfig(PCI_COMMAND, 0, 2);
     this.#card.clearViolations();
     this.#reported.clear();
   }
 
   #serve(session: Session): number {
-    let done = 0;
-    try {
-      for (; done < MESSAGE_BUDGET; done++) {
-        const message = this.#connection!.next();
-        if (message === undefined) break;
-        session.handle(message);
-      }
-    } catch (error) {
-      this.#part(error);
+    for (let done = 0; done < MESSAGE_BUDGET; done++) {
+      const message = this.#connection!.next();
+      if (message === undefined) return done;
+      session.handle(message);
     }
-    return done;
+    return MESSAGE_BUDGET;
   }
 
+  /** Whatever goes wrong with a client ends that client alone. */
   #part(error: unknown): void {
     const name = `client ${this.#clients}`;
     if (error instanceof ClientGone) this.#log(`${name} has gone`);
     else if (error instanceof ProtocolError) {
       this.#log(`${name} ${error.message}: connection closed`);
-    } else throw error;
+    } else {
+      const stack = error instanceof Error ? error.stack : undefined;
+      this.#log(`${name}: ${stack ?? error}: connection closed`);
+    }
     this.#endSession();
   }
 

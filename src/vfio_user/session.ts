@@ -26,6 +26,7 @@ import {
   SIZE,
   UNMAP_ALL,
 } from "./protocol.ts";
+import { KeptMemory } from "./remote_memory.ts";
 import { answerVersion } from "./version.ts";
 
 /** One client and its card. */
@@ -35,9 +36,9 @@ export class Session {
   readonly #memory: ClientMemory;
   readonly #regions: CardRegions;
   readonly #log: (line: string) => void;
-  #versionAgreed = false;
-  /** Where the card's interrupts go. */
-  readonly routes: InterruptRoutes;
+  /** The memory that stays with the client; there when the version was agreed on. */
+  #kept: KeptMemory | undefined;
+  readonly #routes: InterruptRoutes;
 
   /**
    * @param card The card, as after power-on.
@@ -55,8 +56,8 @@ export class Session {
     this.#connection = connection;
     this.#log = log;
     this.#memory = new ClientMemory(dma);
-    this.routes = new InterruptRoutes(() => card.interruptLine);
-    this.#regions = new CardRegions(card, this.routes);
+    this.#routes = new InterruptRoutes(() => card.interruptLine);
+    this.#regions = new CardRegions(card, this.#routes);
   }
 
   /**
@@ -78,17 +79,40 @@ export class Session {
     }
   }
 
+  /**
+   * Steps the card, and tells the client of interrupts when its memory is up to date.
+   * @returns The frames moved.
+   * @throws {ProtocolError} when the client keeps memory and does not give it.
+   */
+  step(budget: number, now: number): number {
+    const kept = this.#memory.anyKept ? this.#kept : undefined;
+    if (kept !== undefined) {
+      this.#memory.refresh();
+      kept.begin();
+    }
+    const moved = this.#card.step(budget, now);
+    kept?.end();
+    this.#routes.deliver();
+    return moved;
+  }
+
+  /** The card fires a vector. */
+  interrupt(vector: number): void {
+    this.#routes.fire(vector);
+  }
+
   /** Gives the client's memory and eventfds back. */
   close(): void {
-    this.routes.close();
+    this.#routes.close();
     this.#memory.close();
     this.#connection.close();
   }
 
   #assertFirst({ command }: Message): void {
-    if (this.#versionAgreed !== (command === Command.VERSION)) return;
+    const isAgreed = this.#kept !== undefined;
+    if (isAgreed !== (command === Command.VERSION)) return;
     throw new ProtocolError(
-      this.#versionAgreed
+      isAgreed
         ? "sent VERSION twice"
         : `sent ${commandName(command)} before VERSION`,
     );
@@ -100,8 +124,7 @@ export class Session {
     switch (command) {
       case Command.VERSION:
         assertNoFds(message);
-        this.#versionAgreed = true;
-        return answerVersion(data, this.#connection.replyData);
+        return this.#agree(data);
       case Command.DMA_MAP:
         return this.#mapDma(message);
       case Command.DMA_UNMAP:
@@ -132,6 +155,13 @@ export class Session {
     }
   }
 
+  #agree(data: DataView): number {
+    const { replyData } = this.#connection;
+    const { bytes, mostData } = answerVersion(data, replyData);
+    this.#kept = new KeptMemory(this.#connection, mostData);
+    return bytes;
+  }
+
   #mapDma(message: Message): number {
     assertSize(message, SIZE.dmaMap, 1);
     const { data, fds } = message;
@@ -148,7 +178,8 @@ export class Session {
       writable: (flags & DmaFlag.WRITEABLE) !== 0,
     };
     const fd = fds.pop();
-    if (fd !== undefined) this.#memory.map(region, fd);
+    if (fd === undefined) this.#memory.keep(region, this.#kept!);
+    else this.#memory.map(region, fd);
     return 0;
   }
 
@@ -236,7 +267,7 @@ export class Session {
         `sent ${fds.length} eventfds for ${count} interrupts`,
       );
     }
-    this.routes.set({
+    this.#routes.set({
       flags,
       index: data.getUint32(8, true),
       start: data.getUint32(12, true),

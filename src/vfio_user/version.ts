@@ -4,6 +4,7 @@
  * @module
  */
 import {
+  DEFAULT_MOST_DATA,
   MOST_DATA,
   MOST_DMA_REGIONS,
   MOST_FDS,
@@ -23,12 +24,19 @@ const LIMITS = {
   pgsizes: PAGE_SIZES,
 } as const;
 
+/** What comes of a client's version. */
+export interface Agreement {
+  /** Bytes of the reply. */
+  readonly bytes: number;
+  /** Bytes of data that the client takes in one transfer. */
+  readonly mostData: number;
+}
+
 /**
  * Judges the client's version and capabilities and puts ours into `reply`.
- * @returns Bytes of the reply.
  * @throws {ProtocolError} when there is no common version.
  */
-export function answerVersion(data: DataView, reply: DataView): number {
+export function answerVersion(data: DataView, reply: DataView): Agreement {
   if (data.byteLength < VERSION_BYTES) {
     throw new ProtocolError(`sent VERSION with ${data.byteLength} bytes`);
   }
@@ -49,7 +57,14 @@ export function answerVersion(data: DataView, reply: DataView): number {
   reply.setUint16(0, VERSION.major, true);
   reply.setUint16(2, VERSION.minor, true);
   new Uint8Array(reply.buffer, reply.byteOffset + VERSION_BYTES).set(text);
-  return VERSION_BYTES + text.length;
+  return { bytes: VERSION_BYTES + text.length, mostData: mostData(proposed) };
+}
+
+function mostData({ max_data_xfer_size }: Record<string, unknown>): number {
+  if (max_data_xfer_size === undefined) return DEFAULT_MOST_DATA;
+  const most = Number(max_data_xfer_size);
+  if (Number.isSafeInteger(most) && most > 0) return most;
+  throw new ProtocolError(`takes ${max_data_xfer_size} bytes at once`);
 }
 
 /** The client's capabilities; none when it sent none. */
