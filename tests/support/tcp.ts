@@ -8,6 +8,8 @@ import { lastJson } from "./cli.ts";
 import type { Namespace } from "./namespace.ts";
 
 const CONNECT_TRIES = 50;
+/** After that a transfer has come to a standstill. */
+const LIMIT_SECONDS = 120;
 
 /** What one end saw of a transfer. */
 export interface TransferEnd {
@@ -24,7 +26,7 @@ export async function transferTcp(
   address: string,
   mebibytes: number,
 ): Promise<{ sent: TransferEnd; received: TransferEnd }> {
-  const receiving = program(to, "tcp_receive.ts");
+  const receiving = program(to, "tcp_receive.ts", address);
   for (let tries = 1;; tries++) {
     try {
       const sent = await program(from, "tcp_send.ts", address, `${mebibytes}`);
@@ -46,7 +48,8 @@ async function program(
   const path = fileURLToPath(new URL(`../fixtures/${file}`, import.meta.url));
   return lastJson<TransferEnd>(
     await space.run(
-      ...[Deno.execPath(), "run", "-q", "--no-config", "--allow-net", path],
+      ...["timeout", `${LIMIT_SECONDS}`, Deno.execPath()],
+      ...["run", "-q", "--no-config", "--allow-net", path],
       ...args,
     ),
   );
