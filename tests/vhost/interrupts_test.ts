@@ -22,6 +22,7 @@ const test = requires("testpmd");
 
 const DROP = new URL("../../src/cli/drop_worker.ts", import.meta.url);
 const IDLE_MS = 500;
+const IDLE_TURNS = 10;
 /** Of one core, with room for what the process does besides. */
 const IDLE_SHARE = 0.2;
 
@@ -32,6 +33,14 @@ async function coreShare(action: () => void | Promise<void>): Promise<number> {
   await action();
   const { user, system } = cpuUsage(before);
   return (user + system) / 1000 / (performance.now() - start);
+}
+
+/** Checks that this process is idle, once its compiler and its collector have done what was left to do. */
+async function assertIdle(): Promise<void> {
+  for (let turn = 0; turn < IDLE_TURNS; turn++) {
+    if (await coreShare(() => pause(IDLE_MS)) < IDLE_SHARE) return;
+  }
+  throw new Error("the process is busy though no frame comes");
 }
 
 const pause = (milliseconds: number) =>
@@ -157,7 +166,7 @@ test("virtio: a worker that waits without limit sleeps, wakes for frames, and st
       () => running.stats()[0].ports[0].polling === 0,
     );
     const before = received();
-    assertLess(await coreShare(() => pause(IDLE_MS)), IDLE_SHARE);
+    await assertIdle();
     assertEquals(received(), before);
   }
   assertGreater(running.stats()[0].ports[0].irqs, 2);
@@ -165,10 +174,7 @@ test("virtio: a worker that waits without limit sleeps, wakes for frames, and st
 
 test("virtio: for await sleeps without blocking, and the program is idle", async () => {
   await using rig = await VhostRig.open({ name: "await" });
-  const idle = async () => {
-    assertLess(await coreShare(() => pause(IDLE_MS)), IDLE_SHARE);
-  };
-  await sendToSleeper(rig.device.queue(0), 100, idle);
+  await sendToSleeper(rig.device.queue(0), 100, assertIdle);
 });
 
 test("virtio: a queue switches to polling under load, and back", async () => {
@@ -179,6 +185,6 @@ test("virtio: a queue switches to polling under load, and back", async () => {
   await until("the queue polls", () => mode().polling === 1);
   await echo.assertNothingLost();
   await until("the queue sleeps again", () => mode().polling === 0);
-  assertLess(await coreShare(() => pause(IDLE_MS)), IDLE_SHARE);
+  await assertIdle();
   assertGreater(mode().modeSwitches, 1);
 });
