@@ -88,6 +88,13 @@ export const VLNCTRL_VFE = 1 << 30;
 export const MCSTCTRL_MO_MASK = 3;
 export const MCSTCTRL_MFE = 1 << 2;
 
+// ETQF and ETQS, section 8.2.3.7
+export const ETQF_TYPE_MASK = 0xffff;
+export const ETQF_ENABLE = 1 << 31;
+export const ETQS_QUEUE_SHIFT = 16;
+export const ETQS_QUEUE_MASK = 0x7f;
+export const ETQS_QUEUE_ENABLE = 1 << 31;
+
 // RXCSUM, section 8.2.3.7.5
 export const RXCSUM_IPPCSE = 1 << 12;
 export const RXCSUM_PCSD = 1 << 13;
@@ -156,8 +163,10 @@ export const DCA_RXCTRL_MUST_CLEAR = 1 << 12;
 // SECRXCTRL, SECRXSTAT, section 8.2.3.12
 export const SECRXCTRL_RX_DIS = 1 << 1;
 export const SECRXSTAT_READY = 1 << 0;
+export const SECRXSTAT_OFFLOAD_DISABLED = 1 << 1;
 export const SECTXCTRL_TX_DIS = 1 << 1;
 export const SECTXSTAT_READY = 1 << 0;
+export const SECTXSTAT_OFFLOAD_DISABLED = 1 << 1;
 
 // HLREG0, section 8.2.3.22.8
 export const HLREG0_TXCRCEN = 1 << 0;
@@ -170,6 +179,8 @@ export const HLREG0_LPBK = 1 << 15;
 export const MSCA_ADDRESS_MASK = 0xffff;
 export const MSCA_DEVICE_SHIFT = 16;
 export const MSCA_DEVICE_MASK = 0x1f;
+export const MSCA_PHY_SHIFT = 21;
+export const MSCA_PHY_MASK = 0x1f;
 export const MSCA_OPCODE_SHIFT = 26;
 export const MSCA_OPCODE_MASK = 3;
 export const MSCA_OPCODE_ADDRESS = 0;
@@ -221,6 +232,8 @@ export const RXD_TYPE_IPV6_EXTENSIONS = 1 << 7;
 export const RXD_TYPE_TCP = 1 << 8;
 export const RXD_TYPE_UDP = 1 << 9;
 export const RXD_TYPE_SCTP = 1 << 10;
+export const RXD_TYPE_L2 = 1 << 15;
+export const RXD_TYPE_L2_FILTER_SHIFT = 4;
 export const RXD_RSS_TYPE_MASK = 0xf;
 
 // Legacy receive descriptor, section 7.1.5

@@ -13,6 +13,7 @@ import {
   CTRL_LNK_RST,
   CTRL_RST,
   SECTXCTRL_TX_DIS,
+  SECTXSTAT_OFFLOAD_DISABLED,
   SECTXSTAT_READY,
   STATUS_GIO_ENABLED,
   STATUS_LINK_UP,
@@ -25,6 +26,7 @@ import { Interrupts } from "./interrupts.ts";
 import { Link } from "./link.ts";
 import { PciConfig } from "./pci_config.ts";
 import { makeRxQueues, Receiver, type RxQueue } from "./receive.ts";
+import { REGISTERS } from "./registers.ts";
 import { bindSemaphores } from "./semaphores.ts";
 import { Statistics } from "./statistics.ts";
 import { makeTxQueues, Transmitter, type TxQueue } from "./transmit.ts";
@@ -40,6 +42,8 @@ const RESET_BITS = CTRL_RST | CTRL_LNK_RST;
 /** Milliseconds after which a reset is over even if nobody looked. */
 const RESET_MS = 1;
 const MICROSECONDS = 1000;
+/** Shared with the firmware, which a software reset leaves alone. */
+const SEMAPHORES = ["SWSM", "SW_FW_SYNC"] as const;
 
 /** What a {@linkcode Card} is made of. */
 export interface CardOptions {
@@ -191,7 +195,9 @@ export class Card {
       this.#reportWidth("write", offset, size);
       return;
     }
-    if (this.#resetShown !== 0) this.#reportEarlyWrite(offset);
+    if (this.#resetShown !== 0 && !isSemaphore(offset)) {
+      this.#reportEarlyWrite(offset);
+    }
     this.#core.registers.write(offset, value >>> 0);
   }
 
@@ -298,7 +304,9 @@ export class Card {
       const asked = value & RESET_BITS;
       if (asked === 0) return;
       this.#order.beforeSoftwareReset();
+      const held = SEMAPHORES.map((name) => registers.get(name));
       this.#resetFunction();
+      SEMAPHORES.forEach((name, i) => registers.set(name, 0, held[i]));
       this.#resetShown = asked;
     });
     registers.onRead("CTRL", () => {
@@ -313,7 +321,7 @@ export class Card {
     );
     registers.onRead("SECTXSTAT", () => {
       const halted = registers.get("SECTXCTRL") & SECTXCTRL_TX_DIS;
-      return halted !== 0 ? SECTXSTAT_READY : 0;
+      return SECTXSTAT_OFFLOAD_DISABLED | (halted !== 0 ? SECTXSTAT_READY : 0);
     });
   }
 
@@ -343,4 +351,8 @@ export class Card {
     );
     this.#resetShown = 0;
   }
+}
+
+function isSemaphore(offset: number): boolean {
+  return SEMAPHORES.some((name) => REGISTERS[name].spans[0].at === offset);
 }

@@ -16,12 +16,16 @@ import {
   MSCA_OPCODE_READ_INCREMENT,
   MSCA_OPCODE_SHIFT,
   MSCA_OPCODE_WRITE,
+  MSCA_PHY_MASK,
+  MSCA_PHY_SHIFT,
   MSRWD_READ_SHIFT,
   SW_FW_SYNC_PHY_MASK,
 } from "./bits.ts";
 import type { Core } from "./core.ts";
 
 const DEVICE_PMA = 1;
+const DEVICE_PCS = 3;
+const DEVICE_XS = 4;
 const DEVICE_AUTONEGOTIATION = 7;
 const DEVICE_VENDOR = 30;
 const DEVICE_SHIFT = 16;
@@ -30,18 +34,40 @@ const STATUS = 1;
 const ID_HIGH = 2;
 const ID_LOW = 3;
 const SPEEDS = 4;
+const PACKAGE = 5;
+const PACKAGE_HIGH = 6;
+const STATUS_2 = 8;
+const PMA_ABILITY = 11;
 const AN_ADVERTISE = 0x10;
 const AN_10G_CONTROL = 0x20;
 const CONTROL_RESTART = 1 << 9;
 const CONTROL_ENABLE = 1 << 12;
 const CONTROL_RESET = 1 << 15;
+/** IEEE 802.3, 45.2.1.7: a device is there. */
+const STATUS_2_PRESENT = 1 << 15;
+/** 45.2.1.10: 10GBASE-T, 1000BASE-T and 100BASE-TX. */
+const ABILITY_10G_1G_100M = (1 << 2) | (1 << 5) | (1 << 7);
 const STATUS_LINK = 1 << 2;
 const STATUS_AN_COMPLETE = 1 << 5;
 const X540_ID_HIGH = 0x0154;
 const X540_ID_LOW = 0x0200;
 const SPEEDS_10G_1G_100M = (1 << 0) | (1 << 4) | (1 << 5);
 const ADVERTISE_10GBASE_T = 1 << 12;
+/** The PHY's address on the bus (331523, 3.7). */
+const PHY_ADDRESS = 0;
+/** The speeds that software may offer besides 10 Gbit/s. */
+const AN_VENDOR_PROVISION = 0xc400;
+const OFFERS_1G = 1 << 15;
 const NOTHING_THERE = 0xffff;
+
+const DEVICES = [
+  DEVICE_PMA,
+  DEVICE_PCS,
+  DEVICE_XS,
+  DEVICE_AUTONEGOTIATION,
+  DEVICE_VENDOR,
+];
+const LOW_HALF = 0xffff;
 
 /** The MDIO bus with what answers on it. */
 export class Mdio {
@@ -78,12 +104,18 @@ export class Mdio {
     this.linkUp = false;
     this.#phy.clear();
     if (this.#core.model !== "x540") return;
-    for (const device of [DEVICE_PMA, DEVICE_AUTONEGOTIATION, DEVICE_VENDOR]) {
+    const present = DEVICES.reduce((bits, device) => bits | (1 << device), 0);
+    for (const device of DEVICES) {
       this.#store(device, CONTROL, 0);
       this.#store(device, STATUS, 0);
       this.#store(device, ID_HIGH, X540_ID_HIGH);
       this.#store(device, ID_LOW, X540_ID_LOW);
+      this.#store(device, PACKAGE, present & LOW_HALF);
+      this.#store(device, PACKAGE_HIGH, present >>> 16);
+      this.#store(device, STATUS_2, STATUS_2_PRESENT);
     }
+    this.#store(DEVICE_PMA, PMA_ABILITY, ABILITY_10G_1G_100M);
+    this.#store(DEVICE_AUTONEGOTIATION, AN_VENDOR_PROVISION, OFFERS_1G);
     this.#store(DEVICE_PMA, SPEEDS, SPEEDS_10G_1G_100M);
     this.#store(DEVICE_AUTONEGOTIATION, CONTROL, CONTROL_ENABLE);
     this.#store(DEVICE_AUTONEGOTIATION, AN_ADVERTISE, 1);
@@ -104,16 +136,19 @@ export class Mdio {
       );
     }
     const device = (command >>> MSCA_DEVICE_SHIFT) & MSCA_DEVICE_MASK;
+    const phy = (command >>> MSCA_PHY_SHIFT) & MSCA_PHY_MASK;
+    const answers = phy === PHY_ADDRESS && this.#core.model === "x540";
     const opcode = (command >>> MSCA_OPCODE_SHIFT) & MSCA_OPCODE_MASK;
     if (opcode === MSCA_OPCODE_ADDRESS) {
       this.#address = command & MSCA_ADDRESS_MASK;
       return;
     }
     if (opcode === MSCA_OPCODE_WRITE) {
-      this.#write(device, registers.get("MSRWD") & MSCA_ADDRESS_MASK);
+      const data = registers.get("MSRWD") & MSCA_ADDRESS_MASK;
+      if (answers) this.#write(device, data);
       return;
     }
-    const data = this.#read(device);
+    const data = answers ? this.#read(device) : NOTHING_THERE;
     const low = registers.get("MSRWD") & MSCA_ADDRESS_MASK;
     registers.set("MSRWD", 0, (data << MSRWD_READ_SHIFT) | low);
     if (opcode === MSCA_OPCODE_READ_INCREMENT) this.#address++;
@@ -121,16 +156,13 @@ export class Mdio {
 
   #read(device: number): number {
     const value = this.#phy.get((device << DEVICE_SHIFT) | this.#address);
-    if (value === undefined) {
-      return this.#core.model === "x540" ? 0 : NOTHING_THERE;
-    }
+    if (value === undefined) return 0;
     if (this.#address !== STATUS || !this.linkUp) return value;
     return value | STATUS_LINK |
       (device === DEVICE_AUTONEGOTIATION ? STATUS_AN_COMPLETE : 0);
   }
 
   #write(device: number, value: number): void {
-    if (this.#core.model !== "x540") return;
     this.#store(device, this.#address, value & ~CONTROL_RESTART);
     if (this.#address !== CONTROL) return;
     const restart = device === DEVICE_AUTONEGOTIATION &&

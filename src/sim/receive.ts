@@ -65,6 +65,7 @@ const TAG_LENGTH = 4;
 /** The longest frame without HLREG0.JUMBOEN, FCS included (8.2.3.22.8). */
 const STANDARD_FRAME = 1518;
 const ADDRESS_A0_DD = 1;
+const LENGTH_MASK = 0xffff;
 
 /** A receive queue: its ring and what SRRCTL and RXDCTL say of it. */
 export class RxQueue extends Ring {
@@ -286,7 +287,7 @@ export class Receiver {
       const low = words[at] | 0;
       const high = words[at + 1] | 0;
       if (!queue.legacy && (words[at + 2] & ADDRESS_A0_DD) !== 0) {
-        this.#reportDone(queue, head);
+        this.#checkDone(queue, head);
       }
       if (dma.translate(low, high, piece) && dma.writable) {
         copyToHost(frame, from, dma, piece);
@@ -359,12 +360,15 @@ export class Receiver {
     publish(words, at + 3, status);
   }
 
-  #reportDone(queue: RxQueue, index: number): void {
+  /** Software clears DD or, where it looks at that, the length (7.1.6.1). */
+  #checkDone(queue: RxQueue, index: number): void {
+    const at = queue.first + (index << DESCRIPTOR_WORDS_SHIFT);
+    if ((queue.words[at + 3] & LENGTH_MASK) === 0) return;
     this.#core.violations.record(
       "descriptor",
       `receive queue ${queue.index}: descriptor ${index} was given to the ` +
-        `card with bit 0 of the header address set, where it writes DD: ` +
-        `software must clear it (7.1.6.1)`,
+        `card with DD and a length set as the last write-back left them: ` +
+        `software could not tell that it is written again (7.1.6.1)`,
     );
   }
 

@@ -141,10 +141,10 @@ export const REGISTERS = {
   ]),
   FCRTL: register("rw", "8.2.3.3", "Flow Control Threshold Low", [
     span(0x03220, 8, 4),
-  ], { writable: 0x8007fff0 }),
+  ], { writable: 0x8007fff0, ignored: 0x7ff8000f }),
   FCRTH: register("rw", "8.2.3.3", "Flow Control Threshold High", [
     span(0x03260, 8, 4),
-  ], { writable: 0x8007fff0 }),
+  ], { writable: 0x8007fff0, ignored: 0x7ff8000f }),
   FCRTV: register("rw", "8.2.3.3", "Flow Control Refresh", 0x032a0),
   TFCS: register("ro", "8.2.3.3", "Transmit Flow Control Status", 0x0ce00, {
     reset: 0x00000001,
@@ -166,6 +166,8 @@ export const REGISTERS = {
   FWSM: register("ro", "8.2.3.4", "Firmware Semaphore", 0x10148, {
     reset: 0x00008000,
   }),
+  HICR: register("ro", "8.2.3.4", "Host Interface Control", 0x15f00),
+  FWSTS: register("rw", "8.2.3.4", "Firmware Status", 0x15f0c),
   SW_FW_SYNC: register("w1", "8.2.3.4", "Software-Firmware Sync", 0x10160),
 
   // Interrupts, section 8.2.3.5
@@ -193,7 +195,7 @@ export const REGISTERS = {
   EITR: register("rw", "8.2.3.5.12", "Interrupt Throttle", [
     span(0x00820, 24, 4),
     span(0x12300, 105, 4, 24),
-  ], { writable: 0x8fff8ff8 }),
+  ], { writable: 0x8fff8ff8, ignored: 0x00000007 }),
   IVAR: register("rw", "8.2.3.5.16", "Interrupt Vector Allocation", [
     span(0x00900, 64, 4),
   ]),
@@ -207,8 +209,10 @@ export const REGISTERS = {
   ]),
 
   // Receive, section 8.2.3.7
+  // Bits 12 and 13 were about pause frames on the 82598.
   FCTRL: register("rw", "8.2.3.7.1", "Filter Control", 0x05080, {
     writable: 0x00000702,
+    ignored: 0x00003000,
   }),
   VLNCTRL: register("rw", "8.2.3.7.2", "VLAN Control", 0x05088, {
     reset: 0x00008100,
@@ -252,10 +256,10 @@ export const REGISTERS = {
   RETA: register("rw", "8.2.3.7.15", "Redirection Table", [
     span(0x05c00, 32, 4),
   ], { writable: 0x0f0f0f0f }),
-  ETQF: register("unmodelled", "8.2.3.7", "EType Queue Filter", [
+  ETQF: register("rw", "8.2.3.7", "EType Queue Filter", [
     span(0x05128, 8, 4),
   ]),
-  ETQS: register("unmodelled", "8.2.3.7", "EType Queue Select", [
+  ETQS: register("rw", "8.2.3.7", "EType Queue Select", [
     span(0x0ec00, 8, 4),
   ]),
   SAQF: register("rw", "8.2.3.7", "Source Address Queue Filter", [
@@ -307,6 +311,9 @@ export const REGISTERS = {
   FDIRCMD: register("rw", "8.2.3.21.22", "Flow Director Command", 0x0ee2c),
   VT_CTL: register("unmodelled", "8.2.3.27", "Virtualization Control", 0x051b0),
   PFDTXGSWC: register("unmodelled", "8.2.3.27", "Tx Loopback", 0x08220),
+  VML2FLT: register("rw", "8.2.3.27", "VM L2 Control", [
+    span(0x0f000, 64, 4),
+  ]),
   PFQDE: register("rw", "8.2.3.27", "Queue Drop Enable", 0x02f04),
   VLVF: register("rw", "8.2.3.27", "VLAN Pool Filter", [span(0x0f100, 64, 4)]),
   VLVFB: register("rw", "8.2.3.27", "VLAN Pool Bitmap", [
@@ -345,8 +352,10 @@ export const REGISTERS = {
   RXPBSIZE: register("rw", "8.2.3.8.9", "Rx Packet Buffer Size", [
     span(0x03c00, 8, 4),
   ], { resetFirst: 0x00080000, writable: 0x000ffc00 }),
+  // Bit 1 bypassed the descriptor monitor on the 82598.
   RXCTRL: register("rw", "8.2.3.8.10", "Receive Control", 0x03000, {
     writable: 0x00000001,
+    ignored: 0x00000002,
   }),
   RSCCTL: register("rw", "8.2.3.8.13", "Rx Coalescing", perRxQueue(0x2c), {
     writable: 0x0000000d,
@@ -450,6 +459,20 @@ export const REGISTERS = {
   SECRXSTAT: register("ro", "8.2.3.12", "Rx Security Status", 0x08d04),
 
   // MAC, section 8.2.3.22
+  PCS1GCFIG: register("rw", "8.2.3.22.1", "PCS 1G Global Config", 0x04200, {
+    reset: 0x00000008,
+  }),
+  PCS1GLCTL: register("rw", "8.2.3.22.2", "PCS 1G Link Control", 0x04208, {
+    reset: 0x02000000,
+  }),
+  PCS1GLSTA: register("ro", "8.2.3.22.3", "PCS 1G Link Status", 0x0420c),
+  PCS1GDBG: register("ro", "8.2.3.22", "PCS 1G Debug", [span(0x04210, 2, 4)]),
+  PCS1GANA: register("rw", "8.2.3.22.4", "PCS 1G Advertisement", 0x04218, {
+    reset: 0x000000a0,
+  }),
+  PCS1GANLP: register("ro", "8.2.3.22.5", "PCS 1G Link Partner", 0x0421c),
+  PCS1GANNP: register("rw", "8.2.3.22.6", "PCS 1G Next Page", 0x04220),
+  PCS1GANLPNP: register("ro", "8.2.3.22.7", "PCS 1G Partner's Page", 0x04224),
   HLREG0: register("rw", "8.2.3.22.8", "Highlander Control 0", 0x04240, {
     reset: 0x08012c0b,
     writable: 0x18f38407,
@@ -476,6 +499,7 @@ export const REGISTERS = {
   AUTOC2: register("rw", "8.2.3.22.22", "Auto-Negotiation Control 2", 0x042a8, {
     reset: 0x000a0000,
   }),
+  ANLP2: register("ro", "8.2.3.22", "Auto-Negotiation Link Partner", 0x042b4),
   ANLP1: register("ro", "8.2.3.22", "Auto-Negotiation Link Partner", 0x042b0),
   MMNGC: register("ro", "8.2.3.22", "MAC Manageability Control", 0x042d0),
   CORECTL: register("rw", "8.2.3.22", "Core Control", 0x14f00),
@@ -584,6 +608,10 @@ export const REGISTERS = {
   QBTC_H: register("rc", "8.2.3.23", "Queue Bytes Transmitted High", [
     span(0x08704, 16, 8),
   ]),
+  O2BGPTC: register("rc", "8.2.4.25 of 331523", "OS to BMC Sent", 0x041c4),
+  O2BSPC: register("rc", "8.2.4.25 of 331523", "OS to BMC from OS", 0x087b0),
+  B2OSPC: register("rc", "8.2.4.25 of 331523", "BMC to OS from BMC", 0x041c0),
+  B2OGPRC: register("rc", "8.2.4.25 of 331523", "BMC to OS Got", 0x02f90),
   FCCRC: register("rc", "8.2.3.23", "FC CRC Errors", 0x05118),
   FCOERPDC: register("rc", "8.2.3.23", "FCoE Packets Dropped", 0x0241c),
   FCLAST: register("rc", "8.2.3.23", "FC Last Errors", 0x02424),
@@ -591,6 +619,23 @@ export const REGISTERS = {
   FCOEDWRC: register("rc", "8.2.3.23", "FCoE DWords Received", 0x0242c),
   FCOEPTC: register("rc", "8.2.3.23", "FCoE Packets Transmitted", 0x08784),
   FCOEDWTC: register("rc", "8.2.3.23", "FCoE DWords Transmitted", 0x08788),
+
+  // Time synchronisation, section 8.2.3.13
+  TSYNCRXCTL: register("rw", "8.2.3.13.1", "Rx Time Sync Control", 0x05188),
+  RXSTMPL: register("ro", "8.2.3.13.2", "Rx Time Stamp Low", 0x051e8),
+  RXSTMPH: register("ro", "8.2.3.13.3", "Rx Time Stamp High", 0x051a4),
+  RXSATRL: register("ro", "8.2.3.13.4", "Rx Time Stamp Source", 0x051a0),
+  RXSATRH: register("ro", "8.2.3.13.5", "Rx Time Stamp Source", 0x051a8),
+  RXMTRL: register("rw", "8.2.3.13.6", "Rx Message Type", 0x05120),
+  TSYNCTXCTL: register("rw", "8.2.3.13.7", "Tx Time Sync Control", 0x08c00),
+  TXSTMPL: register("ro", "8.2.3.13.8", "Tx Time Stamp Low", 0x08c04),
+  TXSTMPH: register("ro", "8.2.3.13.9", "Tx Time Stamp High", 0x08c08),
+  SYSTIML: register("rw", "8.2.3.13.10", "System Time Low", 0x08c0c),
+  SYSTIMH: register("rw", "8.2.3.13.11", "System Time High", 0x08c10),
+  TIMINCA: register("rw", "8.2.3.13.12", "Time Increment", 0x08c14),
+  TIMADJL: register("rw", "8.2.3.13.13", "Time Adjustment Low", 0x08c18),
+  TIMADJH: register("rw", "8.2.3.13.14", "Time Adjustment High", 0x08c1c),
+  TSAUXC: register("rw", "8.2.3.13.15", "Time Sync Auxiliary", 0x08c20),
 
   // Wake up and management, sections 8.2.3.24 and 8.2.3.25
   WUC: register("rw", "8.2.3.24", "Wake Up Control", 0x05800),

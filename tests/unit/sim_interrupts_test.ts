@@ -251,3 +251,12 @@ Deno.test("Card interrupts on link changes", () => {
   rig.step(20);
   assertEquals(rig.interrupts, [5, 5]);
 });
+
+Deno.test("Card shows its causes at EICS without clearing them", () => {
+  const rig = up();
+  rig.write("EICS", LSC | 8);
+  assertEquals(rig.read("EICS"), LSC | 8);
+  assertEquals(rig.read("EICS_EX", 0), 8);
+  assertEquals(rig.read("EICR"), LSC | 8, "they are still there");
+  assertEquals(rig.read("EICS"), 0);
+});

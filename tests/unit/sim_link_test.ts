@@ -92,3 +92,22 @@ Deno.test("Card 82599 finds nobody on its MDIO port", () => {
   rig.write("SW_FW_SYNC", 2);
   assertEquals(mdio(rig, 1, 2), 0xffff);
 });
+
+Deno.test("Card X540's PHY is found as IEEE 802.3 clause 45 has it", () => {
+  const rig = new Rig({ model: "x540" });
+  rig.lockPhy();
+  assertEquals(mdio(rig, 1, 8) >>> 14, 2, "a device is there");
+  const present = mdio(rig, 1, 5) | (mdio(rig, 1, 6) << 16);
+  assertEquals(present, (1 << 1) | (1 << 3) | (1 << 4) | (1 << 7) | (1 << 30));
+  assertEquals(mdio(rig, 1, 11) & 0x24, 0x24, "10GBASE-T and 1000BASE-T");
+  assertEquals(mdio(rig, (5 << 5) | 1, 8), 0xffff, "nobody at address 5");
+  assertEquals(rig.messages(), []);
+});
+
+Deno.test("Card's negotiation leaves its first state when it is restarted", () => {
+  const rig = new Rig();
+  rig.bringUp();
+  assertEquals(rig.read("ANLP1") & 0xf0000, 0);
+  rig.set("AUTOC", 1 << 12);
+  assert((rig.read("ANLP1") & 0xf0000) !== 0);
+});

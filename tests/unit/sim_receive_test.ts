@@ -291,9 +291,14 @@ Deno.test("Card moves nothing while GIO is disabled", () => {
   assertEquals(rig.messages(), []);
 });
 
-Deno.test("Card records a descriptor posted with its DD bit set", () => {
+Deno.test("Card records a descriptor posted as it was written back", () => {
   const rig = up();
   rig.u32[rig.rxDescriptor(0, 0) + 2] = 1;
+  rig.hand.toCard.push(makeFrame());
+  rig.step();
+  assertEquals(rig.messages(), [], "a driver may look at the length instead");
+  rig.u32[rig.rxDescriptor(0, 1) + 2] = 1;
+  rig.u32[rig.rxDescriptor(0, 1) + 3] = 60;
   rig.hand.toCard.push(makeFrame());
   rig.step();
   assertMatch(rig.messages()[0], /descriptor: .*DD/);

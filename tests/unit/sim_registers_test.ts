@@ -258,3 +258,19 @@ Deno.test("Card keeps of RAH what there is", () => {
   assertEquals(rig.read("RAH", 3), 0x8000ffff);
   assertEquals(rig.messages(), []);
 });
+
+Deno.test("Card's software reset leaves the semaphores alone", () => {
+  const rig = new Rig({ model: "x540" });
+  rig.write("EIMC", 0x7fffffff);
+  rig.lockPhy();
+  rig.write("CTRL", RST);
+  rig.write("SW_FW_SYNC", rig.read("SW_FW_SYNC") & ~2);
+  assertEquals(rig.read("SW_FW_SYNC") & 2, 0);
+  assertEquals(rig.messages(), [], "they may be given back at once");
+});
+
+Deno.test("Card says that its IPsec is switched off", () => {
+  const rig = new Rig();
+  assertEquals(rig.read("SECTXSTAT") & 2, 2);
+  assertEquals(rig.read("SECRXSTAT") & 2, 2);
+});
