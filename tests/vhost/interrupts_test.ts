@@ -112,7 +112,7 @@ for (
     // What comes back before the queue sleeps needs no interrupt: here it sleeps before each frame is sent.
     const before = counters.get("irqs");
     await sendToSleeper(pair, 100);
-    assertGreater(counters.get("irqs"), before + 50);
+    assertGreater(counters.get("irqs"), before + 90);
   });
 }
 
@@ -161,13 +161,13 @@ test("virtio: a worker that waits without limit sleeps, wakes for frames, and st
   for (let turn = 0; turn < 3; turn++) {
     const goal = received() + 1000;
     await generateUntil(backend, "frames come", () => received() > goal);
+    const { txPackets } = await backend.stats();
+    await until("the last frame is there", () => received() === txPackets);
     await until(
       "the queue sleeps",
       () => running.stats()[0].ports[0].polling === 0,
     );
-    const before = received();
     await assertIdle();
-    assertEquals(received(), before);
   }
   assertGreater(running.stats()[0].ports[0].irqs, 2);
 });
