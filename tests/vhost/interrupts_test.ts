@@ -181,7 +181,6 @@ test("virtio: a queue switches to polling under load, and back", async () => {
   await using rig = await VhostRig.open({ name: "adaptive" });
   await using echo = await EchoRun.start(rig.device);
   const mode = () => echo.running.stats()[0].ports[0];
-  assertEquals(mode().modeSwitches % 2, mode().polling);
   await until("the queue polls", () => mode().polling === 1);
   await echo.assertNothingLost();
   await until("the queue sleeps again", () => mode().polling === 0);
