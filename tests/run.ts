@@ -30,8 +30,10 @@ interface Tier {
   limitMinutes: number;
   /** Its permission set in deno.json; "test" unless given. */
   permissions?: string;
-  /** Runs only when --tier names it. */
-  onRequest?: boolean;
+  /** How many of its files run at once, each in a process of its own; all in one process unless given. */
+  filesAtOnce?: number;
+  /** What files that take minutes are called: they begin first. */
+  longFiles?: string[];
 }
 
 const TIERS: Tier[] = [
@@ -40,7 +42,7 @@ const TIERS: Tier[] = [
     about: "pure functions and single parts, against published vectors",
     needs: [],
     hugepages: 16,
-    limitMinutes: 5,
+    limitMinutes: 10,
   },
   {
     name: "sim",
@@ -61,9 +63,11 @@ const TIERS: Tier[] = [
     about: "drivers under VFIO in a virtual machine with QEMU's cards",
     needs: ["lab"],
     hugepages: 0,
-    limitMinutes: 30,
+    limitMinutes: 15,
     permissions: "guest",
-    onRequest: true,
+    // A guest that waits leaves its core to another.
+    filesAtOnce: 2,
+    longFiles: ["endurance", "virtio", "gigabit", "no_iommu"],
   },
   {
     name: "vhost",
@@ -118,38 +122,54 @@ function parseOptions(args: string[]): Options | "help" {
     throw new UsageError(`there is no tier "${name}"; the tiers are ${known}`);
   }
   const wanted = (tier: Tier) =>
-    given.tier.length === 0 ? !tier.onRequest : given.tier.includes(tier.name);
+    given.tier.length === 0 || given.tier.includes(tier.name);
   return { tiers: TIERS.filter(wanted), filter: given.filter || undefined };
 }
 
 const hasTests = (tier: Tier) => existsSync(`${HERE}${tier.name}`);
 
-/** The process that is running, if any, for signals to end. */
-let child: Deno.ChildProcess | undefined;
+/** The processes that are running, for signals to end. */
+const children = new Set<Deno.ChildProcess>();
 let interrupted = false;
 
-/** Runs a command with its output on ours; false if it fails. */
+interface SpawnOptions {
+  env?: Record<string, string>;
+  limitMinutes: number;
+  /** Print what it printed at its end, in one piece. */
+  atTheEnd?: boolean;
+}
+
+/** Runs a command of Deno with its output on ours; false if it fails. */
 async function spawn(
   args: string[],
-  env: Record<string, string>,
-  limitMinutes: number,
+  { env = {}, limitMinutes, atTheEnd = false }: SpawnOptions,
 ): Promise<boolean> {
   if (interrupted) return false;
+  const output = atTheEnd ? "piped" : "inherit";
   const process = new Deno.Command(Deno.execPath(), {
     args,
     env,
     cwd: ROOT,
     stdin: "null",
+    stdout: output,
+    stderr: output,
   }).spawn();
-  child = process;
+  children.add(process);
   const limit = setTimeout(() => {
     console.error(`\nno end after ${limitMinutes} minutes: ended by force`);
     // A worker that spins cannot be asked to stop.
     process.kill("SIGKILL");
   }, limitMinutes * 60_000);
+  const printed = atTheEnd ? await process.output() : undefined;
   const { success } = await process.status;
   clearTimeout(limit);
-  child = undefined;
+  children.delete(process);
+  if (printed !== undefined) {
+    const texts = [printed.stdout, printed.stderr].map((bytes) =>
+      new TextDecoder().decode(bytes).trim()
+    );
+    console.log(texts.filter(Boolean).join("\n"));
+  }
   return success;
 }
 
@@ -157,7 +177,7 @@ async function spawn(
 async function buildShim(): Promise<void> {
   if (whyMissing("cc") !== undefined) return;
   const args = ["run", "-q", "-P=native", "native/build.ts"];
-  if (!await spawn(args, {}, 2)) {
+  if (!await spawn(args, { limitMinutes: 2 })) {
     console.error("the C shim did not build: the tests that need it fail");
   }
 }
@@ -177,7 +197,7 @@ async function prepareLab(tiers: Tier[]): Promise<void> {
   ).map((need) => PREPARED[need]);
   if (names.length === 0) return;
   const args = ["run", "-q", "-P=lab", LAB_PREPARATION, ...names];
-  if (!await spawn(args, {}, 15)) {
+  if (!await spawn(args, { limitMinutes: 15 })) {
     console.error("the lab was not prepared: the tests that need it fail");
   }
 }
@@ -197,26 +217,61 @@ async function runTier(
     const skipped = [{ name: `tier ${tier.name}`, reason: lacking.join("; ") }];
     return { passed: 0, failed: onCi() ? 1 : 0, skipped };
   }
+  using hugepages = reserveHugepages(tier.hugepages);
+  const env = { IXL_TEST_HUGEPAGES: hugepages.available ? "1" : "0" };
+  const { filesAtOnce } = tier;
+  if (filesAtOnce === undefined) {
+    return await runTests(tier, `tests/${tier.name}`, { filter, env });
+  }
+  const files = filesOf(tier);
+  const reports: TierReport[] = [];
+  const takeFiles = async () => {
+    for (let file = files.shift(); file; file = files.shift()) {
+      const options = { filter, env, atTheEnd: true };
+      reports.push(await runTests(tier, file, options));
+    }
+  };
+  await Promise.all(Array.from({ length: filesAtOnce }, takeFiles));
+  return sum(reports);
+}
+
+/** The files with a tier's tests, those that take long first. */
+function filesOf({ name, longFiles = [] }: Tier): string[] {
+  const isLong = (file: string) =>
+    longFiles.includes(file.slice(0, -"_test.ts".length));
+  return Array.from(Deno.readDirSync(HERE + name), ({ name }) => name)
+    .filter((file) => file.endsWith("_test.ts"))
+    .sort((a, b) => Number(isLong(b)) - Number(isLong(a)))
+    .map((file) => `tests/${name}/${file}`);
+}
+
+interface TestRun {
+  filter: string | undefined;
+  env: Record<string, string>;
+  atTheEnd?: boolean;
+}
+
+/** Runs the tests of a file or folder in a process of its own. */
+async function runTests(
+  { permissions = "test", limitMinutes }: Tier,
+  path: string,
+  { filter, env, atTheEnd = false }: TestRun,
+): Promise<TierReport> {
+  const name = path.slice("tests/".length).replaceAll("/", "-");
   const [report, skippedFile] = [".xml", ".skipped"].map((suffix) =>
-    `${OUT}${tier.name}${suffix}`
+    `${OUT}${name}${suffix}`
   );
   for (const file of [report, skippedFile]) {
     if (existsSync(file)) Deno.removeSync(file);
   }
-  using hugepages = reserveHugepages(tier.hugepages);
-  const { permissions = "test" } = tier;
   const args = ["test", "-q", `-P=${permissions}`, "--no-prompt"];
   args.push(`--junit-path=${report}`);
   if (filter !== undefined) args.push(`--filter=${filter}`);
-  const env = {
-    IXL_TEST_HUGEPAGES: hugepages.available ? "1" : "0",
-    [SKIPPED_FILE_ENV]: skippedFile,
-  };
-  const success = await spawn(
-    [...args, `tests/${tier.name}`],
-    env,
-    tier.limitMinutes,
-  );
+  const success = await spawn([...args, path], {
+    env: { ...env, [SKIPPED_FILE_ENV]: skippedFile },
+    limitMinutes,
+    atTheEnd,
+  });
   const result = parseReport(
     existsSync(report) ? Deno.readTextFileSync(report) : "",
     success,
@@ -229,17 +284,22 @@ async function runTier(
   return result;
 }
 
+function sum(reports: readonly TierReport[]): TierReport {
+  return {
+    passed: reports.reduce((sum, { passed }) => sum + passed, 0),
+    failed: reports.reduce((sum, { failed }) => sum + failed, 0),
+    skipped: reports.flatMap(({ skipped }) => skipped),
+  };
+}
+
 async function runTiers({ tiers, filter }: Options): Promise<TierReport> {
-  const total: TierReport = { passed: 0, failed: 0, skipped: [] };
+  const reports: TierReport[] = [];
   for (const tier of tiers.filter(hasTests)) {
     console.log(`\n=== ${tier.name}: ${tier.about}`);
-    const report = await runTier(tier, filter);
-    total.passed += report.passed;
-    total.failed += report.failed;
-    total.skipped.push(...report.skipped);
+    reports.push(await runTier(tier, filter));
     if (interrupted) break;
   }
-  return total;
+  return sum(reports);
 }
 
 function printSummary({ passed, failed, skipped }: TierReport): void {
@@ -254,10 +314,12 @@ function printSummary({ passed, failed, skipped }: TierReport): void {
 /** Ends the running tests and lets the clean-up run. */
 function onSignal(): void {
   interrupted = true;
-  try {
-    child?.kill("SIGTERM");
-  } catch {
-    // It has ended by itself in this moment.
+  for (const child of children) {
+    try {
+      child.kill("SIGTERM");
+    } catch {
+      // It has ended by itself in this moment.
+    }
   }
 }
 
