@@ -1,5 +1,5 @@
 /**
- * Files that another process shares by passing their descriptors: which file it is, and whether it can be trusted.
+ * Files that another process shares by passing their descriptors: which file it is, and how far it can be trusted.
  *
  * @module
  */
@@ -20,6 +20,9 @@ const STATX = {
 /** linux/fcntl.h */
 const F_GET_SEALS = 1034;
 const F_SEAL_SHRINK = 0x2;
+const F_GETFL = 3;
+const F_SETFL = 4;
+const O_NONBLOCK = 0x800;
 
 /** What an open file is. */
 export interface SharedFile {
@@ -51,4 +54,10 @@ export function statShared(fd: number): SharedFile {
     pageSize: view.getUint32(STATX.blockSize, true),
     cannotShrink: seals >= 0 && (seals & F_SEAL_SHRINK) !== 0,
   };
+}
+
+/** Makes writing to a descriptor that another process has given never wait. */
+export function neverBlock(fd: number): void {
+  const flags = check("fcntl", libc().fcntl(fd, F_GETFL, 0));
+  check("fcntl", libc().fcntl(fd, F_SETFL, flags | O_NONBLOCK));
 }

@@ -8,6 +8,7 @@
  */
 import { EventFd } from "../ffi/eventfd.ts";
 import { closeFd } from "../ffi/libc.ts";
+import { neverBlock } from "../ffi/shared_file.ts";
 import { Errno, IrqIndex, IrqSetFlag, Refusal } from "./protocol.ts";
 
 /** How many interrupts each kind has, in the order of {@linkcode IrqIndex}: one line, one message, 64 vectors. */
@@ -37,6 +38,8 @@ class Line {
   pending = false;
 
   connect(fd: number | undefined): void {
+    // A full eventfd loses nothing: whoever reads it learns that there was an interrupt.
+    if (fd !== undefined) neverBlock(fd);
     if (this.target !== undefined) closeFd(this.target.fd);
     this.target = fd === undefined ? undefined : new EventFd(fd);
     if (fd === undefined) {

@@ -43,8 +43,8 @@ interface Window {
 interface Backing {
   /** Bytes in it. */
   readonly size: number;
-  /** The part with this number. */
-  window(number: number): Window;
+  /** The part with this number, of which the first `needed` bytes are there. */
+  window(number: number, needed: number): Window;
   /** A region in it has gone. */
   release(): void;
 }
@@ -52,12 +52,13 @@ interface Backing {
 /** A file of the client, as far as it is mapped. */
 class ClientFile implements Backing {
   readonly #windows = new Map<number, Window & Mapping>();
+  readonly #mappings: Mapping[] = [];
   /** Regions that lie in it. */
   users = 0;
 
   constructor(
     readonly fd: number,
-    readonly info: SharedFile,
+    public info: SharedFile,
     readonly forget: () => void,
   ) {}
 
@@ -65,9 +66,10 @@ class ClientFile implements Backing {
     return this.info.size;
   }
 
-  window(number: number): Window {
+  window(number: number, needed: number): Window {
     const known = this.#windows.get(number);
-    if (known !== undefined) return known;
+    if (known !== undefined && known.bytes >= needed) return known;
+    // The first of this part, or the file has grown: regions in a shorter mapping keep that.
     const { pageSize, size } = this.info;
     const start = number * WINDOW_BYTES;
     const bytes = Math.min(WINDOW_BYTES, size - start);
@@ -75,13 +77,10 @@ class ClientFile implements Backing {
     const base = addressOf(buffer);
     const address = roundUp(base, BigInt(pageSize));
     mapFile(address, bytes, this.fd, start);
-    const window = {
-      buffer,
-      byteOffset: Number(address - base),
-      address,
-      bytes,
-    };
+    const byteOffset = Number(address - base);
+    const window = { buffer, byteOffset, address, bytes };
     this.#windows.set(number, window);
+    this.#mappings.push(window);
     return window;
   }
 
@@ -93,7 +92,7 @@ class ClientFile implements Backing {
   closeIfUnused(): void {
     if (this.users > 0) return;
     this.forget();
-    for (const { address, bytes } of this.#windows.values()) {
+    for (const { address, bytes } of this.#mappings) {
       mapPlain(address, bytes);
     }
     closeFd(this.fd);
@@ -241,7 +240,10 @@ export class ClientMemory {
   #file(fd: number): ClientFile {
     const info = statShared(fd);
     const known = this.#files.get(info.key);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      known.info = info;
+      return known;
+    }
     if (!info.cannotShrink) {
       throw new Refusal(
         Errno.EPERM,
@@ -279,7 +281,7 @@ export class ClientMemory {
         const number = Math.floor(at / WINDOW_BYTES);
         const within = at - number * WINDOW_BYTES;
         const bytes = Math.min(length - done, WINDOW_BYTES - within);
-        const { buffer, byteOffset } = backing.window(number);
+        const { buffer, byteOffset } = backing.window(number, within + bytes);
         const iova = BigInt(start + done);
         this.#table.map(iova, buffer, byteOffset + within, bytes, options);
         done += bytes;

@@ -25,7 +25,6 @@ const MESSAGE_BUDGET = 64;
 /** Rounds without work before the server sleeps; a client that waits for a register asks again soon. */
 const IDLE_ROUNDS = 32;
 const LONGEST_SLEEP_MS = 1000;
-/** How long a client may leave an answer, or a request for its memory, lying. */
 const CLIENT_TIMEOUT_MS = 5000;
 /** Different things that are said of one client's driver. */
 const MOST_REPORTS = 100;
@@ -38,6 +37,8 @@ export interface ServeOptions {
   readonly mac: string;
   /** What the port is connected to: see {@linkcode makeWire}. */
   readonly wire: string;
+  /** How long a client may leave an answer, or a request for its memory, lying; 5 s by default. */
+  readonly timeoutMs?: number;
 }
 
 /** Serves a card until its eventfd is signalled. */
@@ -46,6 +47,7 @@ export class CardServer {
   readonly #dma = new DmaTable();
   readonly #wire: Wire;
   readonly #listener: UnixListener;
+  readonly #timeoutMs: number;
   readonly #stop: EventFd;
   readonly #log: (line: string) => void;
   #session: Session | undefined;
@@ -65,6 +67,7 @@ export class CardServer {
     stopFd: number,
     log: (line: string) => void,
   ) {
+    this.#timeoutMs = options.timeoutMs ?? CLIENT_TIMEOUT_MS;
     this.#stop = new EventFd(stopFd);
     this.#log = log;
     this.#wire = makeWire(options.wire);
@@ -142,7 +145,7 @@ export class CardServer {
     const name = `client ${++this.#clients}`;
     this.#log(`${name} has come`);
     this.#powerOn();
-    this.#connection = new Connection(socket, CLIENT_TIMEOUT_MS);
+    this.#connection = new Connection(socket, this.#timeoutMs);
     this.#session = new Session(
       this.#card,
       this.#dma,

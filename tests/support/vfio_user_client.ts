@@ -212,6 +212,16 @@ export class VfioUserClient implements Disposable {
     }
   }
 
+  /** Takes a command of the server, which must be this one, and leaves it unanswered. Returns its number. */
+  command(command: number): number {
+    const { header } = this.#message();
+    assertEquals(
+      [header.getUint16(2, true), header.getUint32(8, true) & 0xf],
+      [command, 0],
+    );
+    return header.getUint16(0, true);
+  }
+
   /** Reads a part of a region. */
   read(region: number, offset: number, count: number): DataView {
     const data = bytesOf(["u64", offset], ["u32", region], ["u32", count]);
