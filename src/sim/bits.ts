@@ -95,6 +95,12 @@ export const ETQS_QUEUE_SHIFT = 16;
 export const ETQS_QUEUE_MASK = 0x7f;
 export const ETQS_QUEUE_ENABLE = 1 << 31;
 
+// FDIRCTRL and FDIRCMD, section 8.2.3.21
+export const FDIRCTRL_ALLOCATION_MASK = 3;
+export const FDIRCTRL_INIT_DONE = 1 << 3;
+export const FDIRCMD_COMMAND_MASK = 3;
+export const FDIRCMD_FILTER_VALID = 1 << 2;
+
 // RXCSUM, section 8.2.3.7.5
 export const RXCSUM_IPPCSE = 1 << 12;
 export const RXCSUM_PCSD = 1 << 13;
@@ -210,8 +216,13 @@ export const LINKS_SPEED_1G = 2 << 28;
 // leaves zero when AUTOC restarts it
 export const ANLP1_STATE_SHIFT = 16;
 
+// TIMINCA, section 8.2.3.13.12
+export const TIMINCA_VALUE_MASK = 0xffffff;
+export const TIMINCA_PERIOD_SHIFT = 24;
+
 // MFLCN, section 8.2.3.22
 export const MFLCN_PMCF = 1 << 0;
+export const MFLCN_RFCE = 1 << 3;
 
 // Advanced receive descriptor, section 7.1.6.2; status and error bits stand
 // where they do in the third doubleword

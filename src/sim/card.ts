@@ -21,6 +21,7 @@ import {
 import { Core, type Model } from "./core.ts";
 import type { DmaTable } from "./dma_table.ts";
 import { Eeprom } from "./eeprom.ts";
+import { bindFlowDirector } from "./flow_director.ts";
 import { InitOrder } from "./init_order.ts";
 import { Interrupts } from "./interrupts.ts";
 import { Link } from "./link.ts";
@@ -29,6 +30,7 @@ import { makeRxQueues, Receiver, type RxQueue } from "./receive.ts";
 import { REGISTERS } from "./registers.ts";
 import { bindSemaphores } from "./semaphores.ts";
 import { Statistics } from "./statistics.ts";
+import { TimeSync } from "./time_sync.ts";
 import { makeTxQueues, Transmitter, type TxQueue } from "./transmit.ts";
 import type { Violation } from "./violations.ts";
 import type { Wire } from "./wires/wire.ts";
@@ -82,6 +84,7 @@ export class Card {
   readonly #interrupts: Interrupts;
   readonly #eeprom: Eeprom;
   readonly #link: Link;
+  readonly #timeSync: TimeSync;
   readonly #order: InitOrder;
   readonly #rxQueues: RxQueue[];
   readonly #txQueues: TxQueue[];
@@ -116,6 +119,7 @@ export class Card {
       () => this.#receiver.reloadAddresses(),
     );
     this.#link = new Link(core, this.#interrupts);
+    this.#timeSync = new TimeSync(core, () => this.#link.speed);
     this.#rxQueues = makeRxQueues(core);
     this.#txQueues = makeTxQueues(core);
     this.#order = new InitOrder(
@@ -139,6 +143,7 @@ export class Card {
       (frame) => this.#receiver.loopBack(frame),
     );
     bindSemaphores(core);
+    bindFlowDirector(core);
     this.#bindControl();
     this.reset();
   }
@@ -238,6 +243,7 @@ export class Card {
       this.#interrupts.deadline(),
       this.#link.deadline(),
       this.#eeprom.deadline(),
+      this.#transmitter.deadline(),
     );
   }
 
@@ -268,6 +274,7 @@ export class Card {
     }
     core.gioDisabled = false;
     core.hasMovedData = false;
+    core.pausedUntil = 0;
     this.#resetAt = core.now;
     this.#statistics.softwareReset();
     this.#interrupts.reset();
@@ -276,6 +283,7 @@ export class Card {
     this.#transmitter.reset();
     this.#eeprom.reset();
     this.#link.reset();
+    this.#timeSync.reset();
   }
 
   #runTimers(): void {

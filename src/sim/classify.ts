@@ -6,6 +6,11 @@
  */
 
 import {
+  ETQF_ENABLE,
+  ETQF_TYPE_MASK,
+  ETQS_QUEUE_ENABLE,
+  ETQS_QUEUE_MASK,
+  ETQS_QUEUE_SHIFT,
   MRQC_IPV4,
   MRQC_IPV6,
   MRQC_MODE_MASK,
@@ -30,6 +35,8 @@ import {
   RXD_TYPE_IPV4_OPTIONS,
   RXD_TYPE_IPV6,
   RXD_TYPE_IPV6_EXTENSIONS,
+  RXD_TYPE_L2,
+  RXD_TYPE_L2_FILTER_SHIFT,
   RXD_TYPE_SCTP,
   RXD_TYPE_TCP,
   RXD_TYPE_UDP,
@@ -63,6 +70,7 @@ const NEXT_ROUTING = 43;
 const NEXT_FRAGMENT = 44;
 const NEXT_DESTINATION = 60;
 const MOST_EXTENSIONS = 8;
+const TYPE_FILTERS = 8;
 const UDP_HEADER = 8;
 const TCP_HEADER = 20;
 const UDP_CHECKSUM_OFFSET = 6;
@@ -74,6 +82,8 @@ export class Classifier {
   vlan = -1;
   /** Packet type bits of the descriptor. */
   packetType = 0;
+  /** The queue that an EtherType filter chooses, else 0. */
+  typeQueue = 0;
   /** RSS type and hash; both zero where no hash is defined. */
   rssType = RSS_TYPE_NONE;
   hash = 0;
@@ -121,6 +131,7 @@ export class Classifier {
   /** Looks at everything behind the tag that {@linkcode findVlan} found. */
   classify(frame: Frame): void {
     this.packetType = 0;
+    this.typeQueue = 0;
     this.rssType = RSS_TYPE_NONE;
     this.hash = 0;
     this.status = 0;
@@ -131,6 +142,22 @@ export class Classifier {
     const type = (u8[l3 - 2] << 8) | u8[l3 - 1];
     if (type === TYPE_IPV4) this.#ipv4(frame, l3);
     else if (type === TYPE_IPV6) this.#ipv6(frame, l3);
+    else this.#filterType(type);
+  }
+
+  /** The EtherType filters, section 7.1.2.3; they are not for IP. */
+  #filterType(type: number): void {
+    const { registers } = this.#core;
+    for (let n = 0; n < TYPE_FILTERS; n++) {
+      const filter = registers.get("ETQF", n);
+      if ((filter & ETQF_ENABLE) === 0) continue;
+      if ((filter & ETQF_TYPE_MASK) !== type) continue;
+      this.packetType = RXD_TYPE_L2 | (n << RXD_TYPE_L2_FILTER_SHIFT);
+      const queue = registers.get("ETQS", n);
+      if ((queue & ETQS_QUEUE_ENABLE) === 0) return;
+      this.typeQueue = (queue >>> ETQS_QUEUE_SHIFT) & ETQS_QUEUE_MASK;
+      return;
+    }
   }
 
   #ipv4(frame: Frame, l3: number): void {

@@ -27,6 +27,8 @@ export class Core {
   generation = 0;
   /** Some queue was told to start or stop and has not yet. */
   queuesSwitching = false;
+  /** Until when the link partner wants no frames, by a pause frame. */
+  pausedUntil = 0;
   /** Whether the card has touched memory since the last reset. */
   hasMovedData = false;
 

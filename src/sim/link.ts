@@ -164,10 +164,11 @@ export class Link {
       this.#lossLatched = false;
       return 0;
     }
-    return (LINKS_UP | this.#speed) >>> 0;
+    return (LINKS_UP | this.speed) >>> 0;
   }
 
-  get #speed(): number {
+  /** The speed bits of LINKS. */
+  get speed(): number {
     if (this.#core.model !== "82599") return LINKS_SPEED_10G;
     const mode = (this.#core.registers.get("AUTOC") >>> AUTOC_LMS_SHIFT) &
       AUTOC_LMS_MASK;

@@ -15,6 +15,7 @@ import {
   HLREG0_LPBK,
   HLREG0_RXCRCSTRP,
   MAXFRS_SHIFT,
+  MFLCN_RFCE,
   MRQC_MODE_MASK,
   MRQC_MODE_RSS,
   PBSIZE_SHIFT,
@@ -62,6 +63,12 @@ export const RX_QUEUES = 128;
 const KB_SHIFT = 10;
 const FCS_LENGTH = 4;
 const TAG_LENGTH = 4;
+/** Places in a MAC control frame (IEEE 802.3, annex 31B). */
+const PAUSE_OPCODE = 14;
+const PAUSE_TIME = 16;
+const OPCODE_PAUSE = 1;
+/** 512 bit times at 10 Gbit/s. */
+const PAUSE_QUANTUM_MS = 51.2e-6;
 /** The longest frame without HLREG0.JUMBOEN, FCS included (8.2.3.22.8). */
 const STANDARD_FRAME = 1518;
 const ADDRESS_A0_DD = 1;
@@ -215,7 +222,9 @@ export class Receiver {
       length + FCS_LENGTH <= this.#longest + tag && !frame.crcError;
     if (good) {
       this.#statistics.unfiltered(length);
-      return !this.#filters.isMacControl(frame) || this.#countPause();
+      if (!this.#filters.isMacControl(frame)) return true;
+      this.#takePause(frame);
+      return false;
     }
     if (frame.crcError) this.#statistics.add("CRCERRS");
     else if (length < MINIMUM_FRAME) this.#statistics.add("RUC");
@@ -223,9 +232,16 @@ export class Receiver {
     return this.#storeBad;
   }
 
-  #countPause(): false {
-    this.#statistics.add("LXOFFRXCNT");
-    return false;
+  /** Section 3.7.7.1.2: counted, and obeyed where MFLCN.RFCE says so. */
+  #takePause(frame: Frame): void {
+    const { u8 } = frame;
+    if (((u8[PAUSE_OPCODE] << 8) | u8[PAUSE_OPCODE + 1]) !== OPCODE_PAUSE) {
+      return;
+    }
+    const quanta = (u8[PAUSE_TIME] << 8) | u8[PAUSE_TIME + 1];
+    this.#statistics.add(quanta === 0 ? "LXONRXCNT" : "LXOFFRXCNT");
+    if ((this.#core.registers.get("MFLCN") & MFLCN_RFCE) === 0) return;
+    this.#core.pausedUntil = this.#core.now + quanta * PAUSE_QUANTUM_MS;
   }
 
   /** Gives the frame to its queue; false when it must wait. */
@@ -233,7 +249,9 @@ export class Receiver {
     const classifier = this.#classifier;
     classifier.classify(frame);
     const hashed = this.#rssMode && classifier.rssType !== RSS_TYPE_NONE;
-    const index = hashed ? this.#rss.queueOf(classifier.hash) : 0;
+    const index = hashed
+      ? this.#rss.queueOf(classifier.hash)
+      : classifier.typeQueue;
     const queue = this.queues[index];
     if (queue.stale && queue.enabled) this.#refresh(queue);
     if (!queue.usable || !queue.enabled) {

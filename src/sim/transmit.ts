@@ -171,6 +171,12 @@ export class Transmitter {
     this.#pad = (hlreg0 & HLREG0_TXPADEN) !== 0;
   }
 
+  /** When the link partner's pause is over; Infinity when there is none. */
+  deadline(): number {
+    const { now, pausedUntil } = this.#core;
+    return pausedUntil > now ? pausedUntil : Infinity;
+  }
+
   /** Queues were switched: looks again at which ones run. */
   listActive(): void {
     this.#active = this.queues.filter((queue) => queue.enabled);
@@ -182,6 +188,7 @@ export class Transmitter {
     const stopped = !this.#open || this.#core.gioDisabled;
     if (stopped || active.length === 0) return 0;
     if (!linkUp && !this.#loopback) return 0;
+    if (this.#core.now < this.#core.pausedUntil) return 0;
     this.#wire = wire;
     let moved = 0;
     let idle = 0;
