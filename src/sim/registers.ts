@@ -130,6 +130,11 @@ export const REGISTERS = {
   }),
   EEWR: register("rw", "8.2.3.2.2 of 331523", "EEPROM Write", 0x10018),
   FLA: register("rw", "8.2.3.2", "Flash Access", 0x1001c),
+  EEMNGDATA: register("ro", "8.2.3.2", "Manageability EEPROM Data", 0x10114),
+  FLMNGCTL: register("ro", "8.2.3.2", "Manageability Flash Control", 0x10118),
+  FLMNGDATA: register("ro", "8.2.3.2", "Manageability Flash Data", 0x1011c),
+  FLMNGCNT: register("ro", "8.2.3.2", "Manageability Flash Count", 0x10120),
+  FLOP: register("rw", "8.2.3.2", "Flash Opcode", 0x1013c),
   GRC: register("rw", "8.2.3.2", "General Receive Control", 0x10200),
 
   // Flow control, section 8.2.3.3
@@ -406,6 +411,7 @@ export const REGISTERS = {
     span(0x0cc00, 8, 4),
   ], { resetFirst: 0x00028000, writable: 0x000ffc00 }),
   MTQC: register("unmodelled", "8.2.3.9.15", "Multiple Tx Queues", 0x08120),
+  MNGTXMAP: register("rw", "8.2.3.9.17", "Manageability Tx TC Map", 0x0cd10),
   TXPBTHRESH: register("rw", "8.2.3.9.16", "Tx Packet Buffer Threshold", [
     span(0x04950, 8, 4),
   ], { resetFirst: 0x00000096, writable: 0x000003ff }),
@@ -421,6 +427,15 @@ export const REGISTERS = {
   RTTPCS: register("rw", "8.2.3.10", "Tx Packet Plane Control", 0x0cd00),
   RTTPT2C: register("rw", "8.2.3.10", "Tx Packet T2 Config", [
     span(0x0cd20, 8, 4),
+  ]),
+  RTRPT4S: register("ro", "8.2.3.10", "Rx Packet T4 Status", [
+    span(0x02160, 8, 4),
+  ]),
+  RTTDT2S: register("ro", "8.2.3.10", "Tx Descriptor T2 Status", [
+    span(0x04930, 8, 4),
+  ]),
+  RTTPT2S: register("ro", "8.2.3.10", "Tx Packet T2 Status", [
+    span(0x0cd40, 8, 4),
   ]),
   RTRPT4C: register("rw", "8.2.3.10", "Rx Packet T4 Config", [
     span(0x02140, 8, 4),
@@ -481,6 +496,11 @@ export const REGISTERS = {
   PAP: register("rw", "8.2.3.22", "Pause and Pace", 0x04248, {
     reset: 0x0000ffff,
   }),
+  MACS: register("ro", "8.2.3.22", "MAC Status", 0x0429c),
+  PCSS: register("ro", "8.2.3.22", "XGXS Status", [span(0x04288, 2, 4)]),
+  XPCSS: register("ro", "8.2.3.22", "10GBASE-X PCS Status", 0x04290),
+  SERDESC: register("rw", "8.2.3.22", "SerDes Interface Control", 0x04298),
+  MLADD: register("ro", "8.2.3.22", "MDI Low Address", 0x0426c),
   MSCA: register("w1", "8.2.3.22", "MDI Single Command and Address", 0x0425c),
   MSRWD: register("rw", "8.2.3.22", "MDI Single Read/Write Data", 0x04260),
   MAXFRS: register("rw", "8.2.3.22.13", "Max Frame Size", 0x04268, {
@@ -641,6 +661,20 @@ export const REGISTERS = {
   WUC: register("rw", "8.2.3.24", "Wake Up Control", 0x05800),
   WUFC: register("rw", "8.2.3.24", "Wake Up Filter Control", 0x05808),
   WUS: register("rw", "8.2.3.24", "Wake Up Status", 0x05810),
+  IPAV: register("rw", "8.2.3.24", "IP Address Valid", 0x05838),
+  IP4AT: register("rw", "8.2.3.24", "IPv4 Address Table", [
+    span(0x05840, 4, 8),
+  ]),
+  IP6AT: register("rw", "8.2.3.24", "IPv6 Address Table", [
+    span(0x05880, 4, 4),
+  ]),
+  WUPL: register("ro", "8.2.3.24", "Wake Up Packet Length", 0x05900),
+  WUPM: register("ro", "8.2.3.24", "Wake Up Packet Memory", [
+    span(0x05a00, 32, 4),
+  ]),
+  FHFT: register("rw", "8.2.3.24", "Flexible Host Filter Table", [
+    span(0x09000, 256, 4),
+  ]),
   MANC: register("ro", "8.2.3.25", "Management Control", 0x05820),
 } as const satisfies Record<string, Register>;
 
