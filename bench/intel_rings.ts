@@ -42,6 +42,13 @@ export const INTEL_MODELS: readonly IntelModel[] = [
   { driver: "e1000", model: "82540EM", layout: "legacy" },
 ];
 
+/** Registers that are written for nothing. */
+const NO_REGISTERS: RegisterQueueBus = {
+  read32: () => 0,
+  write32: () => {},
+  unmaskInterrupt: () => false,
+};
+
 /** The rings, and what lies behind them. */
 export class IntelRings {
   /** Where packets lie. */
@@ -63,11 +70,13 @@ export class IntelRings {
    * @param chip Which driver.
    * @param ring Descriptors of each ring, a power of two.
    * @param frameBytes Bytes of each frame that comes.
+   * @param bus Where the driver writes its registers.
    */
   constructor(
     { driver, model, layout }: IntelModel,
     ring: number,
     frameBytes: number,
+    bus: RegisterQueueBus = NO_REGISTERS,
   ) {
     const legacy = layout === "legacy";
     this.#rxStatus = legacy ? 3 : 2;
@@ -94,11 +103,6 @@ export class IntelRings {
       irqFd: this.#lines[0].fd,
       wakeFd: this.#lines[1].fd,
       config: completeConfig({ rxDepth: ring, txDepth: ring, irqTimeoutMs: 0 }),
-    };
-    const bus: RegisterQueueBus = {
-      read32: () => 0,
-      write32: () => {},
-      unmaskInterrupt: () => false,
     };
     // All descriptors begin as holes, which the first receive fills.
     this.#words[Word.RxHoles] = ring;

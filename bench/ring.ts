@@ -8,25 +8,11 @@
  */
 import { parseArgs } from "@std/cli";
 import { Batch } from "../src/batch.ts";
-import type { QueuePair } from "../src/device_api.ts";
-import type { Mempool } from "../src/mempool.ts";
-import { INTEL_MODELS, IntelRings } from "./intel_rings.ts";
-import { PackedRings, SplitRings } from "./virtio_rings.ts";
+import { RING_DRIVERS, type Rings, RINGS_SHAPE, ringsOf } from "./rings.ts";
 
-const RING = 512;
-const FRAME_BYTES = 60;
 const BATCHES = [1, 4, 32, 256];
 const ROUNDS = 7;
 const PACKETS_PER_ROUND = 2_000_000;
-
-/** A queue pair without a device, and the card that plays its part. */
-interface Rings {
-  readonly pool: Mempool;
-  readonly pair: QueuePair;
-  /** The card's side: fills `count` receive descriptors and sends what stands in the transmit ring. */
-  step(count: number): void;
-  close(): void;
-}
 
 /** One line of the result. */
 export interface RingPoint {
@@ -44,16 +30,6 @@ export interface RingPoint {
   readonly spread: readonly [number, number];
 }
 
-const DRIVERS: Readonly<Record<string, () => Rings>> = {
-  "ixgbe": () => new IntelRings(INTEL_MODELS[0], RING, FRAME_BYTES),
-  "virtio split": () => new SplitRings(RING, []),
-  "virtio split, mergeable, in order": () =>
-    new SplitRings(RING, ["mergeable", "in-order"]),
-  "virtio packed": () => new PackedRings(RING, ["packed"]),
-  "virtio packed, mergeable, in order": () =>
-    new PackedRings(RING, ["packed", "mergeable", "in-order"]),
-};
-
 /** Forwards `packets` packets; returns nanoseconds a packet. */
 function round(rings: Rings, batch: Batch, packets: number): number {
   const { pool, pair: { rx, tx } } = rings;
@@ -70,7 +46,7 @@ function round(rings: Rings, batch: Batch, packets: number): number {
 }
 
 function measure(driver: string, size: number): RingPoint {
-  const rings = DRIVERS[driver]();
+  const rings = ringsOf(driver);
   const batch = new Batch(size);
   round(rings, batch, PACKETS_PER_ROUND);
   const times = Array.from(
@@ -81,8 +57,7 @@ function measure(driver: string, size: number): RingPoint {
   return {
     driver,
     batch: size,
-    ring: RING,
-    size: FRAME_BYTES,
+    ...RINGS_SHAPE,
     ns: times[ROUNDS >> 1],
     spread: [times[0], times[ROUNDS - 1]],
   };
@@ -91,7 +66,7 @@ function measure(driver: string, size: number): RingPoint {
 if (import.meta.main) {
   const { json } = parseArgs(Deno.args, { boolean: ["json"] });
   const points = BATCHES.flatMap((size) =>
-    Object.keys(DRIVERS).map((driver) => measure(driver, size))
+    RING_DRIVERS.map((driver) => measure(driver, size))
   );
   console.table(
     points.map(({ spread: [best, worst], ...point }) => ({

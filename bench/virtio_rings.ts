@@ -40,9 +40,15 @@ abstract class VirtioRings {
   protected readonly tx: RingMemory;
   readonly #lines = [IrqLine.create(), IrqLine.create()];
 
+  /**
+   * @param depth Entries of each ring, a power of two.
+   * @param names What the device offers besides VERSION_1.
+   * @param notify Takes notifications. Without it the device wants none.
+   */
   constructor(
     protected readonly depth: number,
     names: readonly VirtioFeatureName[],
+    notify?: (virtqueue: number) => void,
   ) {
     const features = acceptedFeatures(featureBits(["version-1", ...names]));
     this.pool = Mempool.create({ entries: 4 * depth, debug: false });
@@ -69,7 +75,7 @@ abstract class VirtioRings {
       virtio: { features, rxIova: 0n, txIova: BigInt(rx.bytes) },
     };
     const bus: VirtioQueueBus = {
-      notify: () => {},
+      notify: notify ?? (() => {}),
       unmaskInterrupt: () => false,
     };
     const rxQueue = createRxQueue(queue, bus);
@@ -77,7 +83,7 @@ abstract class VirtioRings {
     rxQueue.arm();
     txQueue.arm();
     this.pair = { rx: rxQueue, tx: txQueue };
-    this.beQuiet();
+    if (notify === undefined) this.beQuiet();
   }
 
   /** Tells the driver that nobody waits for notifications. */
