@@ -1,22 +1,27 @@
 /**
- * Files that another process shares by passing their descriptors: which file it is, and how far it can be trusted.
+ * Files that another process shares by passing their descriptors: how far they can be trusted.
  *
  * @module
  */
 import { check, cString, libc } from "./libc.ts";
+import { PAGE_SIZE } from "./mapping.ts";
 
 const AT_EMPTY_PATH = 0x1000;
-/** STATX_INO and STATX_SIZE. */
-const STATX_MASK = 0x100 | 0x200;
+/** STATX_SIZE. */
+const STATX_MASK = 0x200;
 /** struct statx of linux/stat.h. */
 const STATX = {
   bytes: 256,
-  blockSize: 4,
-  inode: 32,
   size: 40,
-  deviceMajor: 136,
-  deviceMinor: 140,
 } as const;
+/** struct statfs of sys/vfs.h. */
+const STATFS = {
+  bytes: 120,
+  type: 0,
+  blockSize: 8,
+} as const;
+/** linux/magic.h */
+const HUGETLBFS_MAGIC = 0x958458f6;
 /** linux/fcntl.h */
 const F_GET_SEALS = 1034;
 const F_SEAL_SHRINK = 0x2;
@@ -26,11 +31,9 @@ const O_NONBLOCK = 0x800;
 
 /** What an open file is. */
 export interface SharedFile {
-  /** The same for all descriptors of the same file. */
-  readonly key: string;
   /** Bytes in it. */
   readonly size: number;
-  /** What mappings of it must be aligned to: the page size of its memory. */
+  /** The page size of its memory, which mappings of it must be aligned to. */
   readonly pageSize: number;
   /** Nobody can make it shorter: to touch a mapping of it is safe. */
   readonly cannotShrink: boolean;
@@ -44,14 +47,18 @@ export function statShared(fd: number): SharedFile {
     libc().statx(fd, cString(""), AT_EMPTY_PATH, STATX_MASK, bytes),
   );
   const view = new DataView(bytes.buffer);
-  const device = `${view.getUint32(STATX.deviceMajor, true)}:${
-    view.getUint32(STATX.deviceMinor, true)
-  }`;
+  const system = new DataView(new ArrayBuffer(STATFS.bytes));
+  check(
+    "fstatfs",
+    libc().fstatfs(fd, new Uint8Array(system.buffer)),
+  );
+  const isHuge = system.getUint32(STATFS.type, true) === HUGETLBFS_MAGIC;
   const seals = libc().fcntl(fd, F_GET_SEALS, 0);
   return {
-    key: `${device}:${view.getBigUint64(STATX.inode, true)}`,
     size: Number(view.getBigUint64(STATX.size, true)),
-    pageSize: view.getUint32(STATX.blockSize, true),
+    pageSize: isHuge
+      ? Number(system.getBigUint64(STATFS.blockSize, true))
+      : PAGE_SIZE,
     cannotShrink: seals >= 0 && (seals & F_SEAL_SHRINK) !== 0,
   };
 }

@@ -1,24 +1,24 @@
 /**
  * A client's memory under the card's DMA.
  *
- * Memory that comes with a file descriptor is mapped: each file once, laid over SharedArrayBuffers, however many
- * regions are cut from it. A client behind an IOMMU of its own cuts thousands. Memory without a descriptor stays with
- * the client.
+ * The card's addresses are laid out in SharedArrayBuffers as the client lays them out: what follows in addresses
+ * follows in the buffer, whatever files it comes from. So a ring of several pages is one piece for the card, though an
+ * IOMMU in the client gives it page by page. Memory without a file stays with the client, and the buffer stands in.
  *
  * @module
  */
-import { IxlError } from "../errors.ts";
+import { SystemError } from "../errors.ts";
 import { closeFd } from "../ffi/libc.ts";
-import { addressOf, mapFile, mapPlain } from "../ffi/mapping.ts";
-import { type SharedFile, statShared } from "../ffi/shared_file.ts";
-import { DMA_PAGE_SIZE, type DmaTable } from "../sim/dma_table.ts";
+import { addressOf, mapFile, mapPlain, PAGE_SIZE } from "../ffi/mapping.ts";
+import { statShared } from "../ffi/shared_file.ts";
+import type { DmaTable } from "../sim/dma_table.ts";
 import { Errno, MOST_DMA_REGIONS, Refusal } from "./protocol.ts";
 import type { KeptMemory } from "./remote_memory.ts";
 
-/** Bytes of a file that one buffer covers: the DMA table takes buffers below 2 GiB. */
+/** Addresses that one buffer covers: the DMA table takes buffers below 2 GiB. */
 const WINDOW_BYTES = 2 ** 30;
-/** Memory that stays with one client: address space here, and what the card has touched of it. */
-const MOST_KEPT_BYTES = 2n ** 34n;
+/** Buffers of one client. They are address space; memory is behind what is mapped. */
+const MOST_WINDOWS = 128;
 /** Addresses are numbers here: the card's own limit. */
 const HIGHEST_ADDRESS = 2n ** 52n;
 
@@ -32,105 +32,40 @@ export interface DmaRegion {
   readonly writable: boolean;
 }
 
-/** A part of a region's memory in a buffer. */
-interface Window {
-  readonly buffer: SharedArrayBuffer;
-  /** Where in the buffer the part lies. */
+/** The buffer for a stretch of addresses. */
+class Window {
+  readonly buffer: SharedArrayBuffer = new SharedArrayBuffer(
+    WINDOW_BYTES + PAGE_SIZE,
+  );
+  /** Where in the buffer, and in this process, the stretch begins: at a page. */
   readonly byteOffset: number;
-}
-
-/** Where regions lie. */
-interface Backing {
-  /** Bytes in it. */
-  readonly size: number;
-  /** The part with this number, of which the first `needed` bytes are there. */
-  window(number: number, needed: number): Window;
-  /** A region in it has gone. */
-  release(): void;
-}
-
-/** A file of the client, as far as it is mapped. */
-class ClientFile implements Backing {
-  readonly #windows = new Map<number, Window & Mapping>();
-  readonly #mappings: Mapping[] = [];
-  /** Regions that lie in it. */
+  readonly address: bigint;
+  /** Regions, or parts of them, that lie in it. */
   users = 0;
 
-  constructor(
-    readonly fd: number,
-    public info: SharedFile,
-    readonly forget: () => void,
-  ) {}
-
-  get size(): number {
-    return this.info.size;
-  }
-
-  window(number: number, needed: number): Window {
-    const known = this.#windows.get(number);
-    if (known !== undefined && known.bytes >= needed) return known;
-    // The first of this part, or the file has grown: regions in a shorter mapping keep that.
-    const { pageSize, size } = this.info;
-    const start = number * WINDOW_BYTES;
-    const bytes = Math.min(WINDOW_BYTES, size - start);
-    const buffer = new SharedArrayBuffer(bytes + pageSize);
-    const base = addressOf(buffer);
-    const address = roundUp(base, BigInt(pageSize));
-    mapFile(address, bytes, this.fd, start);
-    const byteOffset = Number(address - base);
-    const window = { buffer, byteOffset, address, bytes };
-    this.#windows.set(number, window);
-    this.#mappings.push(window);
-    return window;
-  }
-
-  release(): void {
-    this.users--;
-    this.closeIfUnused();
-  }
-
-  closeIfUnused(): void {
-    if (this.users > 0) return;
-    this.forget();
-    for (const { address, bytes } of this.#mappings) {
-      mapPlain(address, bytes);
-    }
-    closeFd(this.fd);
+  constructor() {
+    const page = BigInt(PAGE_SIZE);
+    const start = addressOf(this.buffer);
+    this.address = (start + page - 1n) / page * page;
+    this.byteOffset = Number(this.address - start);
   }
 }
 
-/** A stretch of address space that a file is mapped into. */
-interface Mapping {
-  readonly address: bigint;
+/** A part of a region, in one window. */
+interface Part {
+  /** Number of the window. */
+  readonly number: number;
+  /** Where in the window it begins. */
+  readonly within: number;
   readonly bytes: number;
-}
-
-/** Buffers in the place of memory that stays with the client. */
-class StandIn implements Backing {
-  readonly #buffers = new Map<number, SharedArrayBuffer>();
-
-  constructor(readonly size: number) {}
-
-  window(number: number): Window {
-    let buffer = this.#buffers.get(number);
-    if (buffer === undefined) {
-      const bytes = Math.min(WINDOW_BYTES, this.size - number * WINDOW_BYTES);
-      buffer = new SharedArrayBuffer(bytes);
-      this.#buffers.set(number, buffer);
-    }
-    return { buffer, byteOffset: 0 };
-  }
-
-  release(): void {
-    this.#buffers.clear();
-  }
+  /** Where in the region it begins. */
+  readonly from: number;
 }
 
 /** A region that the client has announced. */
 interface Announced {
   readonly address: number;
   readonly size: number;
-  readonly backing: Backing;
   readonly isKept: boolean;
 }
 
@@ -138,9 +73,8 @@ interface Announced {
 export class ClientMemory {
   readonly #table: DmaTable;
   readonly #regions = new Map<number, Announced>();
-  readonly #files = new Map<string, ClientFile>();
-  /** Regions, and bytes of them, that stay with the client. */
-  #kept = { regions: 0, bytes: 0 };
+  readonly #windows = new Map<number, Window>();
+  #keptRegions = 0;
 
   /** @param table The card's. Nothing else is in it. */
   constructor(table: DmaTable) {
@@ -149,43 +83,32 @@ export class ClientMemory {
 
   /** Whether the card can reach memory that stays with the client. */
   get anyKept(): boolean {
-    return this.#kept.regions > 0;
+    return this.#keptRegions > 0;
   }
 
   /**
    * Lets the card reach a region of a file.
-   * @param fd The file, which belongs to this object from then on: it is closed when this throws, too.
+   * @param fd The file, which this takes and closes.
    * @throws {Refusal} when the region overlaps another, or cannot be mapped.
    */
   map(region: DmaRegion, fd: number): void {
-    let file: ClientFile | undefined;
     try {
       this.#assertNew(region);
-      file = this.#file(fd);
-      this.#lay(region, file, undefined);
-      file.users++;
+      assertMappable(region, fd);
+      this.#lay(region, fd, undefined);
     } finally {
-      if (file?.fd !== fd) closeFd(fd);
-      file?.closeIfUnused();
+      closeFd(fd);
     }
   }
 
   /**
    * Lets the card reach a region through messages.
-   * @throws {Refusal} when the region overlaps another, or there is too much of that.
+   * @throws {Refusal} when the region overlaps another.
    */
   keep(region: DmaRegion, remote: KeptMemory): void {
     this.#assertNew(region);
-    if (BigInt(this.#kept.bytes) + region.size > MOST_KEPT_BYTES) {
-      throw new Refusal(
-        Errno.ENOSPC,
-        `more than ${MOST_KEPT_BYTES} bytes without a file`,
-      );
-    }
-    const size = Number(region.size);
-    this.#lay({ ...region, offset: 0n }, new StandIn(size), remote);
-    this.#kept.regions++;
-    this.#kept.bytes += size;
+    this.#lay(region, undefined, remote);
+    this.#keptRegions++;
   }
 
   /**
@@ -222,14 +145,14 @@ export class ClientMemory {
   }
 
   #assertNew({ address, size }: DmaRegion): void {
-    const page = BigInt(DMA_PAGE_SIZE);
+    const page = BigInt(PAGE_SIZE);
     if (
       size === 0n || address + size > HIGHEST_ADDRESS ||
       address % page !== 0n || size % page !== 0n
     ) {
       throw new Refusal(
         Errno.EINVAL,
-        `a region must be whole pages of ${DMA_PAGE_SIZE} bytes below 2^52`,
+        `a region must be whole pages of ${PAGE_SIZE} bytes below 2^52`,
       );
     }
     if (this.#regions.size >= MOST_DMA_REGIONS) {
@@ -237,87 +160,118 @@ export class ClientMemory {
     }
   }
 
-  #file(fd: number): ClientFile {
-    const info = statShared(fd);
-    const known = this.#files.get(info.key);
-    if (known !== undefined) {
-      known.info = info;
-      return known;
-    }
-    if (!info.cannotShrink) {
-      throw new Refusal(
-        Errno.EPERM,
-        "its file could be cut short under the card: seal it against that " +
-          "(QEMU: memory-backend-memfd)",
-      );
-    }
-    const file = new ClientFile(
-      fd,
-      info,
-      () => this.#files.delete(info.key),
-    );
-    this.#files.set(info.key, file);
-    return file;
-  }
-
-  /** Enters a region into the table, window by window. */
+  /** Enters a region into the table, and lays its file over the buffers. */
   #lay(
     { address, size, offset, writable }: DmaRegion,
-    backing: Backing,
+    fd: number | undefined,
     remote: KeptMemory | undefined,
   ): void {
-    if (
-      offset % BigInt(DMA_PAGE_SIZE) !== 0n ||
-      offset + size > BigInt(backing.size)
-    ) {
-      throw new Refusal(Errno.EINVAL, "the region is not in its file");
-    }
-    const [start, length, first] = [address, size, offset].map(Number);
+    const region = {
+      address: Number(address),
+      size: Number(size),
+      isKept: remote !== undefined,
+    };
     const options = remote === undefined ? { writable } : { writable, remote };
-    let done = 0;
+    const done: Part[] = [];
     try {
-      while (done < length) {
-        const at = first + done;
-        const number = Math.floor(at / WINDOW_BYTES);
-        const within = at - number * WINDOW_BYTES;
-        const bytes = Math.min(length - done, WINDOW_BYTES - within);
-        const { buffer, byteOffset } = backing.window(number, within + bytes);
-        const iova = BigInt(start + done);
-        this.#table.map(iova, buffer, byteOffset + within, bytes, options);
-        done += bytes;
+      for (const part of partsOf(region)) {
+        const { number, within, bytes, from } = part;
+        const window = this.#window(number);
+        this.#table.map(
+          address + BigInt(from),
+          window.buffer,
+          window.byteOffset + within,
+          bytes,
+          options,
+        );
+        done.push(part);
+        window.users++;
+        const at = window.address + BigInt(within);
+        if (fd !== undefined) mapFile(at, bytes, fd, Number(offset) + from);
       }
     } catch (error) {
-      if (done > 0) this.#table.unmap(address, done);
+      for (const part of done) this.#clear(region.address, part);
+      this.#dropUnused();
       throw refusalOf(error);
     }
-    const isKept = remote !== undefined;
-    this.#regions.set(start, { address: start, size: length, backing, isKept });
+    this.#regions.set(region.address, region);
   }
 
-  #remove({ address, size, backing, isKept }: Announced): void {
-    this.#regions.delete(address);
-    this.#table.unmap(BigInt(address), size);
-    if (isKept) {
-      this.#kept.regions--;
-      this.#kept.bytes -= size;
+  #window(number: number): Window {
+    let window = this.#windows.get(number);
+    if (window !== undefined) return window;
+    if (this.#windows.size === MOST_WINDOWS) {
+      throw new Refusal(
+        Errno.ENOSPC,
+        `addresses in more than ${MOST_WINDOWS} GiB`,
+      );
     }
-    backing.release();
+    window = new Window();
+    this.#windows.set(number, window);
+    return window;
+  }
+
+  #remove(region: Announced): void {
+    this.#regions.delete(region.address);
+    if (region.isKept) this.#keptRegions--;
+    for (const part of partsOf(region)) this.#clear(region.address, part);
+    this.#dropUnused();
+  }
+
+  #clear(address: number, { number, within, bytes, from }: Part): void {
+    const window = this.#windows.get(number)!;
+    this.#table.unmap(BigInt(address + from), bytes);
+    mapPlain(window.address + BigInt(within), bytes);
+    window.users--;
+  }
+
+  #dropUnused(): void {
+    for (const [number, { users }] of this.#windows) {
+      if (users === 0) this.#windows.delete(number);
+    }
+  }
+}
+
+/** Cuts a region where windows end. */
+function partsOf({ address, size }: Announced): Part[] {
+  const parts: Part[] = [];
+  for (let from = 0; from < size;) {
+    const number = Math.floor((address + from) / WINDOW_BYTES);
+    const within = address + from - number * WINDOW_BYTES;
+    const bytes = Math.min(size - from, WINDOW_BYTES - within);
+    parts.push({ number, within, bytes, from });
+    from += bytes;
+  }
+  return parts;
+}
+
+/** A file may only be touched where nobody can take away what is touched. */
+function assertMappable({ offset, size }: DmaRegion, fd: number): void {
+  const file = statShared(fd);
+  if (!file.cannotShrink) {
+    throw new Refusal(
+      Errno.EPERM,
+      "its file could be cut short under the card: seal it against that " +
+        "(QEMU: memory-backend-memfd)",
+    );
+  }
+  if (file.pageSize > PAGE_SIZE) {
+    throw new Refusal(
+      Errno.EINVAL,
+      `its file has pages of ${file.pageSize} bytes: only those of ${PAGE_SIZE} can be laid anywhere`,
+    );
+  }
+  if (offset % BigInt(PAGE_SIZE) !== 0n || offset + size > BigInt(file.size)) {
+    throw new Refusal(Errno.EINVAL, "the region is not in its file");
   }
 }
 
 /** An overlap, or memory that the system does not give. */
 function refusalOf(error: unknown): unknown {
-  if (error instanceof RangeError) {
-    const isOverlap = error.message.includes("mapped already");
-    const code = isOverlap ? Errno.EEXIST : Errno.ENOMEM;
-    return new Refusal(code, error.message);
+  if (error instanceof SystemError) {
+    return new Refusal(Errno.ENOMEM, error.message);
   }
-  if (error instanceof IxlError) {
-    return new Refusal(Errno.EINVAL, error.message);
-  }
-  return error;
-}
-
-function roundUp(value: bigint, unit: bigint): bigint {
-  return (value + unit - 1n) / unit * unit;
+  if (!(error instanceof RangeError)) return error;
+  const isOverlap = error.message.includes("mapped already");
+  return new Refusal(isOverlap ? Errno.EEXIST : Errno.ENOMEM, error.message);
 }

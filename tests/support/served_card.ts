@@ -6,6 +6,7 @@ import { EventFd } from "../../src/ffi/eventfd.ts";
 import { readSmallFile } from "../../src/ffi/files.ts";
 import type { ServeOptions } from "../../src/vfio_user/server.ts";
 import { withoutLeaks } from "./leaks.ts";
+import { type Requirement, requires } from "./requirements.ts";
 import { until } from "./until.ts";
 import { VfioUserClient } from "./vfio_user_client.ts";
 
@@ -113,22 +114,20 @@ export class SharedServer {
   /** Registers a test, which leaves no client behind. */
   test(
     name: string,
-    run: (card: ServedCard, context: Deno.TestContext) => void | Promise<void>,
+    run: (card: ServedCard) => void | Promise<void>,
+    ...needs: Requirement[]
   ): void {
     // The server outlives the test that starts it.
     const options = { sanitizeOps: false, sanitizeResources: false };
-    Deno.test({
-      ...options,
-      name,
-      fn: async (context) => {
-        const card = await (this.#card ??= ServedCard.start(this.#options));
-        await withoutLeaks(async () => {
-          await run(card, context);
-          await card.isFree();
-          assertEquals(sharedMappings(), [], "the client's memory is mapped");
-        });
-      },
-    });
+    const register = requires(...needs);
+    register(name, async () => {
+      const card = await (this.#card ??= ServedCard.start(this.#options));
+      await withoutLeaks(async () => {
+        await run(card);
+        await card.isFree();
+        assertEquals(sharedMappings(), [], "the client's memory is mapped");
+      });
+    }, options);
   }
 }
 

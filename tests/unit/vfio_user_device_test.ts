@@ -5,6 +5,7 @@ import { assert, assertEquals } from "@std/assert";
 import { closeFd, cString, libc } from "../../src/ffi/libc.ts";
 import { EventFd, PollSet } from "../../src/ffi/eventfd.ts";
 import { MemFd } from "../../src/ffi/mapping.ts";
+import type { Requirement } from "../support/requirements.ts";
 import { type ServedCard, SharedServer } from "../support/served_card.ts";
 import {
   bytesOf,
@@ -48,11 +49,12 @@ const server = new SharedServer();
 function test(
   name: string,
   run: (client: VfioUserClient, card: ServedCard) => void | Promise<void>,
+  ...needs: Requirement[]
 ): void {
   server.test(`vfio-user: ${name}`, async (card) => {
     using client = new VfioUserClient(card.path);
     await run(client, card);
-  });
+  }, ...needs);
 }
 
 /** Waits until an eventfd was signalled, and takes that. */
@@ -407,6 +409,17 @@ test(
     }
   },
 );
+
+test("memory with large pages is refused", async (client, card) => {
+  const memory = new MemFd("ixl-test", 2 * MEBIBYTE);
+  try {
+    memory.allocate(0, 2 * MEBIBYTE);
+    assertEquals(client.map({ address: 0, size: 4096 }, [memory.fd]), EINVAL);
+    await card.says(/pages of 2097152 bytes/);
+  } finally {
+    memory.close();
+  }
+}, "hugepages");
 
 test("thousands of regions are quick, as an IOMMU in the client makes them", (client) => {
   const memory = new MemFd("ixl-test", 0);
