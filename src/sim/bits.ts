@@ -211,6 +211,7 @@ export const AUTOC_LMS_1G_AN = 2;
 export const LINKS_UP = 1 << 30;
 export const LINKS_SPEED_10G = 3 << 28;
 export const LINKS_SPEED_1G = 2 << 28;
+export const LINKS_SPEED_100M = 1 << 28;
 
 // ANLP1, section 8.2.3.22: the state of the auto-negotiation machine, which
 // leaves zero when AUTOC restarts it

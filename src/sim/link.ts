@@ -169,7 +169,7 @@ export class Link {
 
   /** The speed bits of LINKS. */
   get speed(): number {
-    if (this.#core.model !== "82599") return LINKS_SPEED_10G;
+    if (this.#core.model !== "82599") return this.#mdio.speed;
     const mode = (this.#core.registers.get("AUTOC") >>> AUTOC_LMS_SHIFT) &
       AUTOC_LMS_MASK;
     const slow = mode === AUTOC_LMS_1G_NO_AN || mode === AUTOC_LMS_1G_AN;

@@ -7,6 +7,9 @@
  */
 
 import {
+  LINKS_SPEED_100M,
+  LINKS_SPEED_10G,
+  LINKS_SPEED_1G,
   MSCA_ADDRESS_MASK,
   MSCA_COMMAND,
   MSCA_DEVICE_MASK,
@@ -120,6 +123,17 @@ export class Mdio {
     this.#store(DEVICE_AUTONEGOTIATION, CONTROL, CONTROL_ENABLE);
     this.#store(DEVICE_AUTONEGOTIATION, AN_ADVERTISE, 1);
     this.#store(DEVICE_AUTONEGOTIATION, AN_10G_CONTROL, ADVERTISE_10GBASE_T);
+  }
+
+  /** The best speed that software offers, as bits of LINKS; the partner can all. */
+  get speed(): number {
+    const offers = (address: number, bit: number) =>
+      ((this.#phy.get((DEVICE_AUTONEGOTIATION << DEVICE_SHIFT) | address) ??
+        0) & bit) !== 0;
+    if (offers(AN_10G_CONTROL, ADVERTISE_10GBASE_T)) return LINKS_SPEED_10G;
+    return offers(AN_VENDOR_PROVISION, OFFERS_1G)
+      ? LINKS_SPEED_1G
+      : LINKS_SPEED_100M;
   }
 
   #store(device: number, address: number, value: number): void {

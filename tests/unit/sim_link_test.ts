@@ -104,6 +104,23 @@ Deno.test("Card X540's PHY is found as IEEE 802.3 clause 45 has it", () => {
   assertEquals(rig.messages(), []);
 });
 
+Deno.test("Card X540 links at the best speed that is offered", () => {
+  const rig = new Rig({ model: "x540" });
+  const speed = () => {
+    mdio(rig, 7, 0, 0x1200);
+    rig.step(20);
+    rig.read("LINKS");
+    return (rig.read("LINKS") >>> 28) & 3;
+  };
+  rig.lockPhy();
+  assertEquals(speed(), 3, "10 Gbit/s");
+  mdio(rig, 7, 0x20, 0);
+  assertEquals(speed(), 2, "1 Gbit/s");
+  mdio(rig, 7, 0xc400, 0);
+  assertEquals(speed(), 1, "100 Mbit/s");
+  assertEquals(rig.messages(), []);
+});
+
 Deno.test("Card's negotiation leaves its first state when it is restarted", () => {
   const rig = new Rig();
   rig.bringUp();
