@@ -47,7 +47,7 @@ export async function eventually(
   what: string,
   holds: () => Promise<boolean>,
 ): Promise<void> {
-  const end = performance.now() + 20_000;
+  const end = performance.now() + 60_000;
   while (!await holds()) {
     if (performance.now() > end) throw new Error(`${what} did not come`);
   }

@@ -15,7 +15,7 @@ const MEMLOCK_BYTES = 256 << 20;
 
 const device = (address: string) => `/sys/bus/pci/devices/${address}`;
 
-/** Gives a card to a driver, whoever has it now: `vfio-pci`, `igb`. */
+/** Gives a card to a driver, whoever has it now, unless that one has it: `vfio-pci`, `igb`. */
 export async function bindDriver(
   guest: Guest,
   address: string,
@@ -23,10 +23,12 @@ export async function bindDriver(
 ): Promise<void> {
   await guest.sh(`
     cd ${device(address)}
+    has_it() { [ driver -ef /sys/bus/pci/drivers/${driver} ]; }
+    if has_it; then exit; fi
     [ ! -e driver ] || echo ${address} > driver/unbind
     echo ${driver} > driver_override
     echo ${address} > /sys/bus/pci/drivers_probe
-    [ "$(basename "$(readlink driver)")" = ${driver} ]
+    has_it
   `);
 }
 
