@@ -7,6 +7,7 @@ import { IxlError, type IxlErrorCode } from "../errors.ts";
 import { IrqLine } from "../irq/line.ts";
 import { stopOnSignals } from "../runtime/signals.ts";
 import type { Model } from "../sim/card.ts";
+import { INTERRUPT_KINDS, type InterruptKind } from "../sim/pci_config.ts";
 import type { ServeOptions } from "../vfio_user/server.ts";
 import { WIRES } from "../vfio_user/wires.ts";
 import {
@@ -51,6 +52,13 @@ const serveCommand: Command = defineCommand({
       default: "02:00:00:00:00:01",
       help: "the card's station address",
     },
+    {
+      name: "interrupts",
+      value: "KIND",
+      default: "msix",
+      help: "the best kind that it declares: msix, msi or intx",
+    },
+    { name: "no-msix", help: "a card that has only MSI and INTx" },
   ],
   notes: `Wires:
 
@@ -89,7 +97,13 @@ function optionsOf(given: Given): ServeOptions {
   if (!MAC.test(mac) || (parseInt(mac, 16) & MULTICAST) !== 0) {
     throw new UsageError(`--mac ${mac} is no station address`);
   }
-  return { socket, model: model as Model, mac, wire: given.text("wire")! };
+  return {
+    socket,
+    model: model as Model,
+    mac,
+    msix: !given.flag("no-msix"),
+    wire: given.text("wire")!,
+  };
 }
 
 /** Starts the card's worker and waits for its end. */

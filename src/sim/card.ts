@@ -25,7 +25,7 @@ import { bindFlowDirector } from "./flow_director.ts";
 import { InitOrder } from "./init_order.ts";
 import { Interrupts } from "./interrupts.ts";
 import { Link } from "./link.ts";
-import { PciConfig } from "./pci_config.ts";
+import { type InterruptKind, PciConfig } from "./pci_config.ts";
 import { makeRxQueues, Receiver, type RxQueue } from "./receive.ts";
 import { REGISTERS } from "./registers.ts";
 import { bindSemaphores } from "./semaphores.ts";
@@ -59,11 +59,15 @@ export interface CardOptions {
   wire: Wire;
   /** Called with the MSI-X vector that fires (0 when MSI-X is off). */
   interrupt(vector: number): void;
+  /** False leaves the function without MSI-X, as its EEPROM can; default true. */
+  msix?: boolean;
   /**
    * True leaves memory decoding off after power-on, as a machine's firmware
    * finds it. By default it is on, as the host's PCI code leaves it.
    */
   untouched?: boolean;
+  /** The best kind of interrupts that it declares; MSI-X by default. */
+  interrupts?: InterruptKind;
 }
 
 /**
@@ -106,6 +110,7 @@ export class Card {
       () => this.reset(),
       options.macAddress,
       () => this.#interrupts.line,
+      options.msix ?? true,
       options.untouched ?? false,
     );
     this.#statistics = new Statistics(core);

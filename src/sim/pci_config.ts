@@ -99,13 +99,32 @@ const ERRORS = {
 } as const;
 const ALL_ONES = [0, 0xff, 0xffff, 0, 0xffffffff];
 
+/** Kinds of interrupts: the best that a function declares, with all before it. */
+export const INTERRUPT_KINDS = ["intx", "msi", "msix"] as const;
+
+/** One of {@linkcode INTERRUPT_KINDS}. */
+export type InterruptKind = typeof INTERRUPT_KINDS[number];
+
+/** What a function is made with. */
+export interface PciConfigOptions {
+  /** What the serial number is made of. */
+  readonly macAddress: string;
+  /** As a machine's firmware finds it: memory decoding is off after power-on. */
+  readonly untouched?: boolean | undefined;
+  /** The best kind of interrupts that it declares; MSI-X by default. */
+  readonly interrupts?: InterruptKind | undefined;
+}
+
 /** The configuration space of one function. */
 export class PciConfig {
   readonly #core: Core;
   readonly #functionReset: () => void;
   readonly #interruptPending: () => boolean;
   readonly #serialNumber: readonly number[];
+  readonly #hasMsix: boolean;
   readonly #commandAtReset: number;
+  /** Index of the best kind of interrupts. */
+  readonly #declared: number;
   readonly #bytes = new Uint8Array(SIZE);
   readonly #writable = new Uint8Array(SIZE);
   /** Bits that are cleared by writing ones. */
@@ -116,22 +135,20 @@ export class PciConfig {
 
   /**
    * @param functionReset Called on a function level reset, and when the function comes back from D3.
-   * @param macAddress What the serial number is made of.
    * @param interruptPending Whether the function wants to interrupt.
-   * @param untouched As a machine's firmware finds it: memory decoding is off after power-on.
    */
   constructor(
     core: Core,
+    options: PciConfigOptions,
     functionReset: () => void,
-    macAddress: string,
     interruptPending: () => boolean,
-    untouched: boolean,
   ) {
     this.#core = core;
     this.#functionReset = functionReset;
     this.#interruptPending = interruptPending;
-    this.#commandAtReset = untouched ? 0 : COMMAND_MEMORY;
-    const mac = macAddress.split(":").map((byte) => parseInt(byte, 16));
+    this.#commandAtReset = options.untouched ? 0 : COMMAND_MEMORY;
+    this.#declared = INTERRUPT_KINDS.indexOf(options.interrupts ?? "msix");
+    const mac = options.macAddress.split(":").map((byte) => parseInt(byte, 16));
     this.#serialNumber = [...mac.slice(0, 3), 0xff, 0xff, ...mac.slice(3)];
     this.reset();
   }
@@ -260,20 +277,22 @@ export class PciConfig {
 
   #fillPowerManagement(): void {
     const at = OFFSET.powerManagement;
-    this.#capability(at, CAPABILITY.powerManagement, OFFSET.msi);
+    const next = this.#declares("msi") ? OFFSET.msi : OFFSET.pcie;
+    this.#capability(at, CAPABILITY.powerManagement, next);
     this.#set16(at + 2, POWER_CAPABILITIES);
     this.#set16(OFFSET.powerControl, 0, POWER_STATE);
   }
 
   #fillInterrupts(): void {
-    const { msi, msix } = OFFSET;
-    this.#capability(msi, CAPABILITY.msi, msix);
+    const { msi, msix, pcie } = OFFSET;
+    this.#capability(msi, CAPABILITY.msi, this.#hasMsix ? msix : pcie);
     this.#set16(msi + 2, MSI_CONTROL, MSI_CONTROL_WRITABLE);
     this.#set32(msi + MSI.address, 0, 0xfffffffc);
     this.#set32(msi + MSI.upperAddress, 0, 0xffffffff);
     this.#set16(msi + MSI.data, 0, 0xffff);
     this.#set32(msi + MSI.mask, 0, 1);
-    this.#capability(msix, CAPABILITY.msix, OFFSET.pcie);
+    if (!this.#hasMsix) return;
+    this.#capability(msix, CAPABILITY.msix, pcie);
     this.#set16(msix + 2, MSIX_LAST_VECTOR, MSIX_CONTROL_WRITABLE);
     this.#set32(msix + 4, MSIX_BAR);
     this.#set32(msix + 8, MSIX_PBA_OFFSET | MSIX_BAR);

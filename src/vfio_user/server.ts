@@ -11,6 +11,7 @@ import { yieldCpu } from "../ffi/libc.ts";
 import { loadNative } from "../ffi/native.ts";
 import { UnixListener, type UnixSocket } from "../ffi/unix_socket.ts";
 import { Card, type Model } from "../sim/card.ts";
+import { INTERRUPT_KINDS, type InterruptKind } from "../sim/pci_config.ts";
 import { DmaTable } from "../sim/dma_table.ts";
 import type { Wire } from "../sim/wires/wire.ts";
 import { ClientGone, Connection } from "./connection.ts";
@@ -35,8 +36,12 @@ export interface ServeOptions {
   readonly socket: string;
   readonly model: Model;
   readonly mac: string;
+  /** False serves a card that has only MSI and INTx; true by default. */
+  readonly msix?: boolean;
   /** What the port is connected to: see {@linkcode makeWire}. */
   readonly wire: string;
+  /** The best kind of interrupts that the card declares; MSI-X by default. */
+  readonly interrupts?: InterruptKind;
   /** How long a client may leave an answer, or a request for its memory, lying; 5 s by default. */
   readonly timeoutMs?: number;
 }
@@ -47,6 +52,7 @@ export class CardServer {
   readonly #dma = new DmaTable();
   readonly #wire: Wire;
   readonly #listener: UnixListener;
+  readonly #interrupts: InterruptKind;
   readonly #timeoutMs: number;
   readonly #stop: EventFd;
   readonly #log: (line: string) => void;
@@ -67,6 +73,7 @@ export class CardServer {
     stopFd: number,
     log: (line: string) => void,
   ) {
+    this.#interrupts = options.interrupts ?? "msix";
     this.#timeoutMs = options.timeoutMs ?? CLIENT_TIMEOUT_MS;
     this.#stop = new EventFd(stopFd);
     this.#log = log;
@@ -74,10 +81,12 @@ export class CardServer {
     this.#card = new Card({
       model: options.model,
       macAddress: options.mac,
+      msix: options.msix ?? true,
       dma: this.#dma,
       wire: this.#wire,
       interrupt: (vector) => this.#session?.interrupt(vector),
       untouched: true,
+      interrupts: this.#interrupts,
     });
     try {
       this.#listener = UnixListener.listen(options.socket);
@@ -150,6 +159,7 @@ export class CardServer {
       this.#card,
       this.#dma,
       this.#connection,
+      INTERRUPT_KINDS.indexOf(this.#interrupts),
       (line) => this.#log(`${name}: ${line}`),
     );
   }

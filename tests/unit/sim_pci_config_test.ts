@@ -2,7 +2,9 @@
  * The configuration space of the software card, against the PCI and PCIe specifications and chapter 9.
  */
 import { assertEquals } from "@std/assert";
-import { Rig } from "../support/sim_rig.ts";
+import { Card } from "../../src/sim/card.ts";
+import { DmaTable } from "../../src/sim/dma_table.ts";
+import { HandWire, Rig } from "../support/sim_rig.ts";
 
 const COMMAND = 0x04;
 const STATUS = 0x06;
@@ -127,4 +129,22 @@ Deno.test("in D3 only configuration space answers, and D0 begins with a reset", 
   rig.card.writeConfig(COMMAND, 2, 2);
   rig.card.step(0, 10);
   assertEquals(rig.card.read(RAL, 4), permanent);
+});
+
+Deno.test("a card whose EEPROM leaves out MSI-X has MSI and PCIe", () => {
+  const card = new Card({
+    model: "82599",
+    macAddress: "02:aa:bb:cc:dd:01",
+    dma: new DmaTable(),
+    wire: new HandWire(),
+    msix: false,
+    interrupt: () => {},
+  });
+  const found: number[] = [];
+  for (let at = card.readConfig(0x34, 1); at !== 0;) {
+    found.push(card.readConfig(at, 1));
+    at = card.readConfig(at + 1, 1);
+  }
+  assertEquals(found, [1, 5, 0x10]);
+  assertEquals(card.readConfig(0x70, 4), 0);
 });

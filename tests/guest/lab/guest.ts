@@ -283,13 +283,13 @@ export class Guest implements AsyncDisposable {
 
   /** Starts the process that serves a card, for those that are. */
   #serve(
-    { description: { model, tap }, mac, id }: NicPlace,
+    { description: { model, tap, msix = true }, mac, id }: NicPlace,
     { socket, served }: NicFiles,
   ): ServedCard[] {
     if (served === undefined || !isServed(model)) return [];
     const wire = tap === undefined ? `peer:${socket}` : `tap:${tap}`;
     const log = `${this.#work.logs}/${id}.log`;
-    return [new ServedCard({ socket: served, model, mac, wire, log })];
+    return [new ServedCard({ socket: served, model, mac, msix, wire, log })];
   }
 
   /** Waits for QEMU's connections and the agent's first word. */

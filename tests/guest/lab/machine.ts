@@ -37,6 +37,8 @@ export interface NicDescription {
    * served card makes it itself.
    */
   readonly tap?: string;
+  /** False for a served card that has only MSI and INTx. */
+  readonly msix?: boolean;
   /** Queue pairs of the cable (TAP only), for virtio with several. */
   readonly cableQueues?: number;
   /** Behind a root port, for `unplug()` and `plug()`. */

@@ -15,6 +15,8 @@ export interface ServedCardOptions {
   readonly socket: string;
   readonly model: "82599" | "x540";
   readonly mac: string;
+  /** False for a card that has only MSI and INTx. */
+  readonly msix?: boolean;
   /** As for `--wire`. */
   readonly wire: string;
   /** File of what it prints. */
@@ -29,12 +31,14 @@ export class ServedCard {
   readonly #log: string;
 
   /** Starts it. */
-  constructor({ socket, model, mac, wire, log }: ServedCardOptions) {
+  constructor(
+    { socket, model, mac, msix = true, wire, log }: ServedCardOptions,
+  ) {
     this.#log = log;
     const command = [
       ...[Deno.execPath(), "run", "-q", "-P=serve", "src/cli/main.ts"],
       ...["sim", "serve", "--socket", socket, "--model", model],
-      ...["--mac", mac, "--wire", wire],
+      ...["--mac", mac, "--wire", wire, ...msix ? [] : ["--no-msix"]],
     ];
     this.#child = new Deno.Command("sh", {
       args: ["-c", WATCHDOG, "watchdog", log, ...command],
