@@ -9,7 +9,8 @@ import type { DeviceFeatures, LinkState } from "../../device_api.ts";
 import { ConfigError, NotSupportedError } from "../../errors.ts";
 import type { DeviceStats } from "../../stats.ts";
 import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
-import { BaseDevice, type LocalPair } from "../base_device.ts";
+import type { LocalPair } from "../base_device.ts";
+import { IntelDevice } from "../intel_device.ts";
 import { MacFilter } from "../mac_filter.ts";
 import { ReceiveMode } from "../receive_mode.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
@@ -58,15 +59,15 @@ import { E1000TxQueue } from "./tx.ts";
 export const DRIVER = "e1000";
 
 /** An 82540EM, 82545EM, 82574L or 82583V. */
-export class E1000Device extends BaseDevice<PciBusDevice> {
+export class E1000Device extends IntelDevice<E1000Pair> {
   override readonly driver = DRIVER;
   override readonly model: string;
   override readonly features: DeviceFeatures;
   protected override readonly descriptorBytes = DESCRIPTOR_BYTES;
   readonly #chip: Chip;
   readonly #rings: Rings;
-  readonly #filter: MacFilter;
-  readonly #mode: ReceiveMode;
+  protected override readonly filter: MacFilter;
+  protected override readonly mode: ReceiveMode;
 
   /**
    * @param bus The device on its bus.
@@ -86,8 +87,8 @@ export class E1000Device extends BaseDevice<PciBusDevice> {
       step: (message) => this.step(message),
     };
     this.#rings = new Rings(this.#chip);
-    this.#filter = new MacFilter(macSlots(this.#chip));
-    this.#mode = new ReceiveMode(config.promiscuous, {
+    this.filter = new MacFilter(macSlots(this.#chip));
+    this.mode = new ReceiveMode(config.promiscuous, {
       writeReceiveMode: (filters) => writeReceiveMode(this.#chip, filters),
       writeVlanWord: (entry, word) => writeVlanWord(this.#chip, entry, word),
     });
@@ -134,7 +135,7 @@ export class E1000Device extends BaseDevice<PciBusDevice> {
     await whileOwningMdio(chip, () => restartNegotiation(chip));
     clearStatistics(chip);
     configureFilters(chip, this.station);
-    this.#mode.write();
+    this.mode.write();
     configureReceive(chip, this.queue(0).rx.pool.entrySize);
     if (this.features.rssQueues > 0) configureRss(chip);
     configureTransmit(chip);
@@ -180,10 +181,6 @@ export class E1000Device extends BaseDevice<PciBusDevice> {
     this.bus.interrupts.unmask();
   }
 
-  override queue(index: number): E1000Pair {
-    return super.queue(index) as E1000Pair;
-  }
-
   protected override createPair(queue: LocalQueue): E1000Pair {
     const { registers, interrupts } = this.bus;
     const bus: RegisterQueueBus = {
@@ -205,29 +202,8 @@ export class E1000Device extends BaseDevice<PciBusDevice> {
     writeStation(this.#chip, mac);
   }
 
-  protected override programFilter(mac: Uint8Array, wanted: boolean): void {
-    if (wanted) this.#filter.add(mac);
-    else this.#filter.remove(mac);
-  }
-
   override link(): LinkState {
     return readLink(this.#chip);
-  }
-
-  override setPromiscuous(enabled: boolean): void {
-    this.#mode.setPromiscuous(enabled);
-  }
-
-  override setAllMulticast(enabled: boolean): void {
-    this.#mode.setAllMulticast(enabled);
-  }
-
-  override addVlanFilter(vlan: number): void {
-    this.#mode.setVlan(vlan, true);
-  }
-
-  override removeVlanFilter(vlan: number): void {
-    this.#mode.setVlan(vlan, false);
   }
 
   override setRssKey(key: Uint8Array): void {

@@ -11,7 +11,8 @@ import { DEFAULT_ENTRY_SIZE } from "../../mempool.ts";
 import type { DeviceStats } from "../../stats.ts";
 import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
 import { rxBufferKiB } from "../advanced/rx.ts";
-import { BaseDevice, type LocalPair } from "../base_device.ts";
+import type { LocalPair } from "../base_device.ts";
+import { IntelDevice } from "../intel_device.ts";
 import { MacFilter } from "../mac_filter.ts";
 import { ReceiveMode } from "../receive_mode.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
@@ -60,14 +61,14 @@ import { IgbTxQueue } from "./tx.ts";
 export const DRIVER = "igb";
 
 /** An 82576 or I350. */
-export class IgbDevice extends BaseDevice<PciBusDevice> {
+export class IgbDevice extends IntelDevice<IgbPair> {
   override readonly driver = DRIVER;
   override readonly model: string;
   override readonly features: DeviceFeatures;
   protected override readonly descriptorBytes = DESCRIPTOR_BYTES;
   readonly #chip: Chip;
-  readonly #filter: MacFilter;
-  readonly #mode: ReceiveMode;
+  protected override readonly filter: MacFilter;
+  protected override readonly mode: ReceiveMode;
 
   /**
    * @param bus The device on its bus.
@@ -86,8 +87,8 @@ export class IgbDevice extends BaseDevice<PciBusDevice> {
       queueVectors: this.linkVectorOnly ? 0 : config.queues,
       step: (message) => this.step(message),
     };
-    this.#filter = new MacFilter(macSlots(this.#chip));
-    this.#mode = new ReceiveMode(config.promiscuous, {
+    this.filter = new MacFilter(macSlots(this.#chip));
+    this.mode = new ReceiveMode(config.promiscuous, {
       writeReceiveMode: (filters) => writeReceiveMode(this.#chip, filters),
       writeVlanWord: (entry, word) => writeVlanWord(this.#chip, entry, word),
     });
@@ -148,7 +149,7 @@ export class IgbDevice extends BaseDevice<PciBusDevice> {
     await setUpLink(chip);
     configureStatistics(chip);
     configureFilters(chip, this.station);
-    this.#mode.write();
+    this.mode.write();
     configureReceive(chip);
     configureRss(chip);
     configureInterrupts(chip);
@@ -196,10 +197,6 @@ export class IgbDevice extends BaseDevice<PciBusDevice> {
     acknowledgeLink(this.#chip);
   }
 
-  override queue(index: number): IgbPair {
-    return super.queue(index) as IgbPair;
-  }
-
   protected override createPair(queue: LocalQueue): IgbPair {
     const { registers } = this.bus;
     return {
@@ -216,29 +213,8 @@ export class IgbDevice extends BaseDevice<PciBusDevice> {
     writeStation(this.#chip, mac);
   }
 
-  protected override programFilter(mac: Uint8Array, wanted: boolean): void {
-    if (wanted) this.#filter.add(mac);
-    else this.#filter.remove(mac);
-  }
-
   override link(): LinkState {
     return readLink(this.#chip);
-  }
-
-  override setPromiscuous(enabled: boolean): void {
-    this.#mode.setPromiscuous(enabled);
-  }
-
-  override setAllMulticast(enabled: boolean): void {
-    this.#mode.setAllMulticast(enabled);
-  }
-
-  override addVlanFilter(vlan: number): void {
-    this.#mode.setVlan(vlan, true);
-  }
-
-  override removeVlanFilter(vlan: number): void {
-    this.#mode.setVlan(vlan, false);
   }
 
   override setRssKey(key: Uint8Array): void {

@@ -11,7 +11,8 @@ import { DEFAULT_ENTRY_SIZE } from "../../mempool.ts";
 import type { DeviceStats } from "../../stats.ts";
 import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
 import { rxBufferKiB } from "../advanced/rx.ts";
-import { BaseDevice, type LocalPair } from "../base_device.ts";
+import type { LocalPair } from "../base_device.ts";
+import { IntelDevice } from "../intel_device.ts";
 import { MacFilter } from "../mac_filter.ts";
 import { ReceiveMode } from "../receive_mode.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
@@ -67,14 +68,14 @@ import { IxgbeTxQueue } from "./tx.ts";
 export const DRIVER = "ixgbe";
 
 /** An 82599, X540 or X550. */
-export class IxgbeDevice extends BaseDevice<PciBusDevice> {
+export class IxgbeDevice extends IntelDevice<IxgbePair> {
   override readonly driver = DRIVER;
   override readonly model: string;
   override readonly features: DeviceFeatures;
   protected override readonly descriptorBytes = DESCRIPTOR_BYTES;
   readonly #chip: Chip;
-  readonly #filter: MacFilter;
-  readonly #mode: ReceiveMode;
+  protected override readonly filter: MacFilter;
+  protected override readonly mode: ReceiveMode;
 
   /**
    * @param bus The device on its bus.
@@ -90,8 +91,8 @@ export class IxgbeDevice extends BaseDevice<PciBusDevice> {
       registers: new RegisterBlock(bus.registers),
       step: (message) => this.step(message),
     };
-    this.#filter = new MacFilter(macSlots(this.#chip));
-    this.#mode = new ReceiveMode(config.promiscuous, {
+    this.filter = new MacFilter(macSlots(this.#chip));
+    this.mode = new ReceiveMode(config.promiscuous, {
       writeReceiveMode: (filters) => writeReceiveMode(this.#chip, filters),
       writeVlanWord: (entry, word) => writeVlanWord(this.#chip, entry, word),
     });
@@ -148,7 +149,7 @@ export class IxgbeDevice extends BaseDevice<PciBusDevice> {
     await setUpLink(chip);
     configureStatistics(chip);
     configureFilters(chip);
-    this.#mode.write();
+    this.mode.write();
     divideReceiveBuffer(chip);
     configureReceive(chip);
     configureRss(chip);
@@ -199,10 +200,6 @@ export class IxgbeDevice extends BaseDevice<PciBusDevice> {
     acknowledgeLink(this.#chip);
   }
 
-  override queue(index: number): IxgbePair {
-    return super.queue(index) as IxgbePair;
-  }
-
   protected override createPair(queue: LocalQueue): IxgbePair {
     const { registers } = this.bus;
     return {
@@ -219,29 +216,8 @@ export class IxgbeDevice extends BaseDevice<PciBusDevice> {
     writeStation(this.#chip, mac);
   }
 
-  protected override programFilter(mac: Uint8Array, wanted: boolean): void {
-    if (wanted) this.#filter.add(mac);
-    else this.#filter.remove(mac);
-  }
-
   override link(): LinkState {
     return readLink(this.#chip);
-  }
-
-  override setPromiscuous(enabled: boolean): void {
-    this.#mode.setPromiscuous(enabled);
-  }
-
-  override setAllMulticast(enabled: boolean): void {
-    this.#mode.setAllMulticast(enabled);
-  }
-
-  override addVlanFilter(vlan: number): void {
-    this.#mode.setVlan(vlan, true);
-  }
-
-  override removeVlanFilter(vlan: number): void {
-    this.#mode.setVlan(vlan, false);
   }
 
   override setRssKey(key: Uint8Array): void {
