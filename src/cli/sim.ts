@@ -58,7 +58,6 @@ const serveCommand: Command = defineCommand({
       default: "msix",
       help: "the best kind that it declares: msix, msi or intx",
     },
-    { name: "no-msix", help: "a card that has only MSI and INTx" },
   ],
   notes: `Wires:
 
@@ -97,13 +96,14 @@ function optionsOf(given: Given): ServeOptions {
   if (!MAC.test(mac) || (parseInt(mac, 16) & MULTICAST) !== 0) {
     throw new UsageError(`--mac ${mac} is no station address`);
   }
-  return {
-    socket,
-    model: model as Model,
-    mac,
-    msix: !given.flag("no-msix"),
-    wire: given.text("wire")!,
-  };
+  const interrupts = given.text("interrupts") as InterruptKind;
+  if (!INTERRUPT_KINDS.includes(interrupts)) {
+    throw new UsageError(
+      `--interrupts ${interrupts} is not one of ${INTERRUPT_KINDS.join(", ")}`,
+    );
+  }
+  const wire = given.text("wire")!;
+  return { socket, model: model as Model, mac, wire, interrupts };
 }
 
 /** Starts the card's worker and waits for its end. */

@@ -59,8 +59,6 @@ export interface CardOptions {
   wire: Wire;
   /** Called with the MSI-X vector that fires (0 when MSI-X is off). */
   interrupt(vector: number): void;
-  /** False leaves the function without MSI-X, as its EEPROM can; default true. */
-  msix?: boolean;
   /**
    * True leaves memory decoding off after power-on, as a machine's firmware
    * finds it. By default it is on, as the host's PCI code leaves it.
@@ -107,11 +105,9 @@ export class Card {
     const core = this.#core;
     this.#config = new PciConfig(
       core,
+      options,
       () => this.reset(),
-      options.macAddress,
       () => this.#interrupts.line,
-      options.msix ?? true,
-      options.untouched ?? false,
     );
     this.#statistics = new Statistics(core);
     this.#interrupts = new Interrupts(

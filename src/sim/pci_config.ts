@@ -121,7 +121,6 @@ export class PciConfig {
   readonly #functionReset: () => void;
   readonly #interruptPending: () => boolean;
   readonly #serialNumber: readonly number[];
-  readonly #hasMsix: boolean;
   readonly #commandAtReset: number;
   /** Index of the best kind of interrupts. */
   readonly #declared: number;
@@ -283,16 +282,29 @@ export class PciConfig {
     this.#set16(OFFSET.powerControl, 0, POWER_STATE);
   }
 
+  #declares(kind: InterruptKind): boolean {
+    return INTERRUPT_KINDS.indexOf(kind) <= this.#declared;
+  }
+
   #fillInterrupts(): void {
+    if (this.#declares("msi")) this.#fillMsi();
+    if (this.#declares("msix")) this.#fillMsix();
+  }
+
+  #fillMsi(): void {
     const { msi, msix, pcie } = OFFSET;
-    this.#capability(msi, CAPABILITY.msi, this.#hasMsix ? msix : pcie);
+    const next = this.#declares("msix") ? msix : pcie;
+    this.#capability(msi, CAPABILITY.msi, next);
     this.#set16(msi + 2, MSI_CONTROL, MSI_CONTROL_WRITABLE);
     this.#set32(msi + MSI.address, 0, 0xfffffffc);
     this.#set32(msi + MSI.upperAddress, 0, 0xffffffff);
     this.#set16(msi + MSI.data, 0, 0xffff);
     this.#set32(msi + MSI.mask, 0, 1);
-    if (!this.#hasMsix) return;
-    this.#capability(msix, CAPABILITY.msix, pcie);
+  }
+
+  #fillMsix(): void {
+    const { msix } = OFFSET;
+    this.#capability(msix, CAPABILITY.msix, OFFSET.pcie);
     this.#set16(msix + 2, MSIX_LAST_VECTOR, MSIX_CONTROL_WRITABLE);
     this.#set32(msix + 4, MSIX_BAR);
     this.#set32(msix + 8, MSIX_PBA_OFFSET | MSIX_BAR);

@@ -36,8 +36,6 @@ export interface ServeOptions {
   readonly socket: string;
   readonly model: Model;
   readonly mac: string;
-  /** False serves a card that has only MSI and INTx; true by default. */
-  readonly msix?: boolean;
   /** What the port is connected to: see {@linkcode makeWire}. */
   readonly wire: string;
   /** The best kind of interrupts that the card declares; MSI-X by default. */
@@ -81,7 +79,6 @@ export class CardServer {
     this.#card = new Card({
       model: options.model,
       macAddress: options.mac,
-      msix: options.msix ?? true,
       dma: this.#dma,
       wire: this.#wire,
       interrupt: (vector) => this.#session?.interrupt(vector),

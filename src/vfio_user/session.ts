@@ -35,6 +35,7 @@ export class Session {
   readonly #connection: Connection;
   readonly #memory: ClientMemory;
   readonly #regions: CardRegions;
+  readonly #bestKind: number;
   readonly #log: (line: string) => void;
   /** The memory that stays with the client; there when the version was agreed on. */
   #kept: KeptMemory | undefined;
@@ -44,16 +45,19 @@ export class Session {
    * @param card The card, as after power-on.
    * @param dma Its memory, empty.
    * @param connection The client.
+   * @param bestKind The highest kind of interrupts that the card declares, by number.
    * @param log Takes a line about what was refused.
    */
   constructor(
     card: Card,
     dma: DmaTable,
     connection: Connection,
+    bestKind: number,
     log: (line: string) => void,
   ) {
     this.#card = card;
     this.#connection = connection;
+    this.#bestKind = bestKind;
     this.#log = log;
     this.#memory = new ClientMemory(dma);
     this.#routes = new InterruptRoutes(() => card.interruptLine);
@@ -247,9 +251,10 @@ export class Session {
     }
     const reply = this.#connection.replyData;
     reply.setUint32(0, SIZE.irqInfo, true);
-    reply.setUint32(4, IRQ_FLAGS[index] ?? 0, true);
+    const lines = index <= this.#bestKind ? IRQ_LINES[index] : 0;
+    reply.setUint32(4, lines > 0 ? IRQ_FLAGS[index] : 0, true);
     reply.setUint32(8, index, true);
-    reply.setUint32(12, IRQ_LINES[index] ?? 0, true);
+    reply.setUint32(12, lines, true);
     return SIZE.irqInfo;
   }
 

@@ -283,13 +283,15 @@ export class Guest implements AsyncDisposable {
 
   /** Starts the process that serves a card, for those that are. */
   #serve(
-    { description: { model, tap, msix = true }, mac, id }: NicPlace,
+    { description: { model, tap, interrupts = "msix" }, mac, id }: NicPlace,
     { socket, served }: NicFiles,
   ): ServedCard[] {
     if (served === undefined || !isServed(model)) return [];
     const wire = tap === undefined ? `peer:${socket}` : `tap:${tap}`;
     const log = `${this.#work.logs}/${id}.log`;
-    return [new ServedCard({ socket: served, model, mac, msix, wire, log })];
+    return [
+      new ServedCard({ socket: served, model, mac, interrupts, wire, log }),
+    ];
   }
 
   /** Waits for QEMU's connections and the agent's first word. */

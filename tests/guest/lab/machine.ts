@@ -37,8 +37,8 @@ export interface NicDescription {
    * served card makes it itself.
    */
   readonly tap?: string;
-  /** False for a served card that has only MSI and INTx. */
-  readonly msix?: boolean;
+  /** The best kind of interrupts that a served card declares: "msix" by default. */
+  readonly interrupts?: "msix" | "msi" | "intx";
   /** Queue pairs of the cable (TAP only), for virtio with several. */
   readonly cableQueues?: number;
   /** Behind a root port, for `unplug()` and `plug()`. */

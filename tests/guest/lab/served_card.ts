@@ -15,8 +15,8 @@ export interface ServedCardOptions {
   readonly socket: string;
   readonly model: "82599" | "x540";
   readonly mac: string;
-  /** False for a card that has only MSI and INTx. */
-  readonly msix?: boolean;
+  /** The best kind of interrupts that it declares: "msix" by default. */
+  readonly interrupts?: string;
   /** As for `--wire`. */
   readonly wire: string;
   /** File of what it prints. */
@@ -32,13 +32,13 @@ export class ServedCard {
 
   /** Starts it. */
   constructor(
-    { socket, model, mac, msix = true, wire, log }: ServedCardOptions,
+    { socket, model, mac, interrupts = "msix", wire, log }: ServedCardOptions,
   ) {
     this.#log = log;
     const command = [
       ...[Deno.execPath(), "run", "-q", "-P=serve", "src/cli/main.ts"],
       ...["sim", "serve", "--socket", socket, "--model", model],
-      ...["--mac", mac, "--wire", wire, ...msix ? [] : ["--no-msix"]],
+      ...["--mac", mac, "--wire", wire, "--interrupts", interrupts],
     ];
     this.#child = new Deno.Command("sh", {
       args: ["-c", WATCHDOG, "watchdog", log, ...command],
