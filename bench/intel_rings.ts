@@ -6,7 +6,7 @@
  */
 import { Batch } from "../src/batch.ts";
 import type { RegisterQueueBus } from "../src/bus/bus.ts";
-import { completeConfig } from "../src/config.ts";
+import { completeConfig, type DeviceConfig } from "../src/config.ts";
 import type { QueueDescription, QueuePair } from "../src/device_api.ts";
 import { QueueControl, Word } from "../src/drivers/queue_control.ts";
 import { attachPair } from "../src/drivers/registry.ts";
@@ -55,6 +55,8 @@ export class IntelRings {
   readonly pool: Mempool;
   /** The driver's queue pair. */
   readonly pair: QueuePair;
+  /** Both rings, the receive ring first. */
+  readonly buffer: SharedArrayBuffer;
   readonly #lines = [IrqLine.create(), IrqLine.create()];
   readonly #rx: Uint32Array;
   readonly #tx: Uint32Array;
@@ -71,12 +73,14 @@ export class IntelRings {
    * @param ring Descriptors of each ring, a power of two.
    * @param frameBytes Bytes of each frame that comes.
    * @param bus Where the driver writes its registers.
+   * @param options How the queue is opened.
    */
   constructor(
     { driver, model, layout }: IntelModel,
     ring: number,
     frameBytes: number,
     bus: RegisterQueueBus = NO_REGISTERS,
+    options: Partial<DeviceConfig> = {},
   ) {
     const legacy = layout === "legacy";
     this.#rxStatus = legacy ? 3 : 2;
@@ -88,6 +92,7 @@ export class IntelRings {
       debug: false,
     });
     const buffer = new SharedArrayBuffer(2 * ring * WORDS * 4);
+    this.buffer = buffer;
     this.#rx = new Uint32Array(buffer, 0, ring * WORDS);
     this.#tx = new Uint32Array(buffer, ring * WORDS * 4);
     const control = QueueControl.allocate(ring, ring);
@@ -102,7 +107,12 @@ export class IntelRings {
       control,
       irqFd: this.#lines[0].fd,
       wakeFd: this.#lines[1].fd,
-      config: completeConfig({ rxDepth: ring, txDepth: ring, irqTimeoutMs: 0 }),
+      config: completeConfig({
+        rxDepth: ring,
+        txDepth: ring,
+        irqTimeoutMs: 0,
+        ...options,
+      }),
     };
     // All descriptors begin as holes, which the first receive fills.
     this.#words[Word.RxHoles] = ring;

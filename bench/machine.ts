@@ -3,14 +3,14 @@
  *
  * @module
  */
-import { cpus } from "node:os";
+import { cpus, loadavg } from "node:os";
 
-/** Processor, cores, Deno and V8, in one line. */
+/** Processor, cores, load, Deno and V8, in one line. */
 export function describeMachine(): string {
   const processors = cpus();
   const { deno, v8 } = Deno.version;
   const date = new Date().toISOString().slice(0, 10);
-  return `${
-    processors[0].model
-  }, ${processors.length} cores; Deno ${deno}, V8 ${v8}; ${date}`;
+  return `${processors[0].model}, ${processors.length} cores, load ${
+    loadavg()[0].toFixed(1)
+  }; Deno ${deno}, V8 ${v8}; ${date}`;
 }

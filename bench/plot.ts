@@ -14,6 +14,8 @@ export interface LinePlot {
   readonly x: string;
   /** What the y axis says. */
   readonly y: string;
+  /** Whether the y axis is logarithmic, too. Its values are above 0 then. */
+  readonly logarithmicY?: boolean;
   /** Where a horizontal line helps the eye. */
   readonly reference?: number;
   /** The lines, each a name and its points in ascending order. */
@@ -45,21 +47,20 @@ const text = (x: number, y: number, content: string, more = "") =>
 export function linePlot(plot: LinePlot): string {
   const all = plot.lines.flatMap(({ points }) => points);
   const xs = [...new Set(all.map(([x]) => x))].sort((a, b) => a - b);
-  const highest = Math.max(plot.reference ?? 0, ...all.map(([, y]) => y)) * 1.1;
+  const scale = yScale(plot, all.map(([, y]) => y));
   const [first, last] = [Math.log2(xs[0]), Math.log2(xs[xs.length - 1])];
   const width = WIDTH - LEFT - RIGHT;
   const height = HEIGHT - TOP - BOTTOM;
   const toX = (x: number) =>
     round(LEFT + width * (Math.log2(x) - first) / (last - first || 1));
-  const toY = (y: number) => round(TOP + height * (1 - y / highest));
+  const toY = (y: number) => round(TOP + height * (1 - scale.place(y)));
   const bottom = TOP + height;
 
   const axes = [
     ...xs.map((x) => text(toX(x), bottom + 18, `${x}`, MIDDLE)),
-    ...Array.from({ length: TICKS + 1 }, (_, i) => {
-      const y = highest * i / TICKS;
+    ...scale.ticks.map((y) => {
       return `<path d="M${LEFT} ${toY(y)}h${width}" stroke="#ddd"/>` +
-        text(LEFT - 8, toY(y) + 4, y.toPrecision(2), 'text-anchor="end"');
+        text(LEFT - 8, toY(y) + 4, tick(y), 'text-anchor="end"');
     }),
     text(LEFT + width / 2, bottom + 40, plot.x, MIDDLE),
     text(LEFT, TOP - 10, plot.y),
@@ -91,6 +92,33 @@ export function linePlot(plot: LinePlot): string {
     ...lines,
     "</svg>\n",
   ].join("\n");
+}
+
+/** Where a value is between bottom, 0, and top, 1, and what the axis names. */
+interface Scale {
+  readonly ticks: readonly number[];
+  place(y: number): number;
+}
+
+function yScale(plot: LinePlot, values: readonly number[]): Scale {
+  if (plot.logarithmicY) {
+    const lowest = Math.floor(Math.log10(Math.min(...values)));
+    const decades = Math.ceil(Math.log10(Math.max(...values))) - lowest || 1;
+    return {
+      ticks: Array.from({ length: decades + 1 }, (_, i) => 10 ** (lowest + i)),
+      place: (y) => (Math.log10(y) - lowest) / decades,
+    };
+  }
+  const highest = Math.max(plot.reference ?? 0, ...values) * 1.1;
+  return {
+    ticks: Array.from({ length: TICKS + 1 }, (_, i) => highest * i / TICKS),
+    place: (y) => y / highest,
+  };
+}
+
+/** Two digits, and no power of ten where it can be written out. */
+function tick(value: number): string {
+  return String(Number(value.toPrecision(2)));
 }
 
 const MIDDLE = 'text-anchor="middle"';

@@ -22,6 +22,18 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   ixgbe: intel("ixgbe"),
   igb: intel("igb"),
   e1000: intel("e1000"),
+  scale: {
+    about: "what one more queue brings, on software cards and in memory",
+    file: "scale.ts",
+  },
+  latency: {
+    about: "from the device's write to user code, polling and by interrupt",
+    file: "latency.ts",
+  },
+  bringup: {
+    about: "open to first packet, start of a worker, memory of a queue",
+    file: "bringup.ts",
+  },
   ring: {
     about: "nanoseconds a packet in each kind of virtqueue and in ixgbe",
     file: "ring.ts",

@@ -10,6 +10,7 @@
  */
 import { parseArgs } from "@std/cli";
 import { openDevice, run, simControls } from "../mod.ts";
+import { collectionsBetweenMarks } from "./gc_trace.ts";
 
 const PACKETS = 10_000_000;
 const QUEUES = 2;
@@ -30,10 +31,6 @@ export interface SteadyResult extends SteadyReport {
   /** Collections of that worker's isolate between its marks, as V8 reported them. */
   readonly collections: number;
 }
-
-/** A collection, as `--trace-gc` prints it. */
-const TRACE =
-  /^\[\d+:(0x[0-9a-f]+)(?::\d+)?\]\s+\d+ ms: (Scavenge|Mark-Compact|Minor)(.*)$/;
 
 /** The child: forwards until both workers have reported. */
 async function forward(): Promise<void> {
@@ -70,27 +67,13 @@ async function measure(): Promise<SteadyResult[]> {
   return results(trace, said);
 }
 
-/** A worker's isolate is the one that collects on request; its two marks enclose the steady phase. */
 function results(
   trace: readonly string[],
   said: readonly string[],
 ): SteadyResult[] {
-  const steady = new Map<string, number>();
-  const finished: number[] = [];
+  const finished = collectionsBetweenMarks(trace);
   const reports: SteadyReport[] = said.filter((line) => line.startsWith("{"))
     .map((line) => JSON.parse(line));
-  for (const line of trace) {
-    const [, isolate, , rest] = TRACE.exec(line) ?? [];
-    if (isolate === undefined) continue;
-    const count = steady.get(isolate);
-    if (!rest.includes("testing")) {
-      if (count !== undefined) steady.set(isolate, count + 1);
-    } else if (count === undefined) steady.set(isolate, 0);
-    else {
-      finished.push(count);
-      steady.delete(isolate);
-    }
-  }
   if (finished.length !== QUEUES || reports.length !== QUEUES) {
     throw new Error("a worker's marks are missing from the trace");
   }
