@@ -174,6 +174,7 @@ const ERRNO_NAMES: Record<number, string> = {
   36: "ENAMETOOLONG (name too long)",
   38: "ENOSYS (not implemented by this kernel)",
   77: "EBADFD (file descriptor in bad state)",
+  88: "ENOTSOCK (not a socket)",
   98: "EADDRINUSE (address in use)",
   104: "ECONNRESET (connection reset)",
   111: "ECONNREFUSED (nobody listens)",

@@ -23,7 +23,9 @@ const POLLOUT = 4;
 const ENOENT = 2;
 const EINTR = 4;
 const EAGAIN = 11;
+const EACCES = 13;
 const EPIPE = 32;
+const ENOTSOCK = 88;
 const ECONNRESET = 104;
 const ECONNREFUSED = 111;
 
@@ -52,6 +54,7 @@ const BACKLOG = 8;
 
 const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
+const FOLLOW = 0;
 const STATX_TYPE_AND_INODE = 0x1 | 0x100;
 const STATX = { bytes: 256, mode: 28, inode: 32 } as const;
 const S_IFMT = 0o170000;
@@ -226,8 +229,22 @@ export function connectUnix(path: string): UnixSocket | undefined {
   }
   const code = errno();
   closeFd(fd);
+  // A file that is no socket refuses as a socket does that nobody listens at.
+  if (code === ECONNREFUSED && stat(path, FOLLOW)?.isSocket === false) {
+    throw new SystemError(
+      `connect to ${path}`,
+      ENOTSOCK,
+      "choose another path, or remove what is there",
+    );
+  }
   if ([ENOENT, ECONNREFUSED, EAGAIN, EINTR].includes(code)) return undefined;
-  throw new SystemError(`connect to ${path}`, code);
+  throw new SystemError(
+    `connect to ${path}`,
+    code,
+    code === EACCES
+      ? "it takes the right to write to the socket, and to search its folders"
+      : undefined,
+  );
 }
 
 function newSocket(): number {
@@ -267,18 +284,30 @@ function isStale(path: string): boolean {
 
 /** The number of a socket file; undefined when there is none, or it is no socket. */
 function statSocket(path: string): bigint | undefined {
+  const found = stat(path, AT_SYMLINK_NOFOLLOW);
+  return found?.isSocket ? found.inode : undefined;
+}
+
+/** What is at a path; undefined when that is nothing, or may not be known. */
+function stat(
+  path: string,
+  flags: number,
+): { isSocket: boolean; inode: bigint } | undefined {
   const bytes = new Uint8Array(new ArrayBuffer(STATX.bytes));
   const failed = libc().statx(
     AT_FDCWD,
     cString(path),
-    AT_SYMLINK_NOFOLLOW,
+    flags,
     STATX_TYPE_AND_INODE,
     bytes,
   ) < 0;
   if (failed) return undefined;
   const view = new DataView(bytes.buffer);
   const type = view.getUint16(STATX.mode, true) & S_IFMT;
-  return type === S_IFSOCK ? view.getBigUint64(STATX.inode, true) : undefined;
+  return {
+    isSocket: type === S_IFSOCK,
+    inode: view.getBigUint64(STATX.inode, true),
+  };
 }
 
 function unlink(path: string): void {

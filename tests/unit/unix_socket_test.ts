@@ -10,6 +10,7 @@ import {
 } from "../../src/ffi/unix_socket.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 
+const ENOTSOCK = 88;
 const EADDRINUSE = 98;
 /** Bit of /proc/PID/fdinfo's flags, octal there. */
 const O_CLOEXEC = 0o2000000;
@@ -132,6 +133,25 @@ Deno.test("connectUnix() is undefined while nobody listens", () =>
     socket.close();
     listener.close();
     assertEquals(connectUnix(path), undefined);
+  }));
+
+Deno.test("connectUnix() refuses what is no socket, and follows links to one", () =>
+  withPath((path) => {
+    Deno.writeTextFileSync(path, "");
+    const error = assertThrows(() => connectUnix(path), SystemError);
+    assertEquals(error.errno, ENOTSOCK);
+    Deno.removeSync(path);
+    Deno.mkdirSync(path);
+    assertThrows(() => connectUnix(path), SystemError, "not a socket");
+    Deno.removeSync(path);
+    const target = `${path}.1`;
+    Deno.symlinkSync(target, path);
+    assertEquals(connectUnix(path), undefined);
+    const listener = UnixListener.listen(target);
+    connectUnix(path)!.close();
+    closeFd(listener.fd);
+    assertEquals(connectUnix(path), undefined);
+    Deno.removeSync(target);
   }));
 
 Deno.test("UnixListener removes its file", () =>
