@@ -272,3 +272,23 @@ Deno.test("a used descriptor of the round before is not taken for a new one", ()
     assertEquals(rig.rx.receive(batch), 0);
   });
 });
+
+Deno.test("a device that gives bad frames faster than they are taken does not keep us", () => {
+  const features = ["packed", "guest-checksum"] as const;
+  withVirtio({ debug: false, features }, (rig) => {
+    const { rx } = rig;
+    const take = rx["takeUsed"];
+    let looks = 0;
+    rx["takeUsed"] = (handles) => {
+      assert(++looks < 1000, "it still looks");
+      assert(rig.deliver(numbered(1, 60), { gsoType: 2 }));
+      return take.call(rx, handles);
+    };
+    const batch = new Batch(8);
+    assertEquals(rx.receive(batch), 0);
+    rx["takeUsed"] = take;
+    assert(rig.deliver(numbered(2, 60)));
+    assertEquals(rx.receive(batch), 1);
+    assertEquals(rx.counters.get("rxErrors"), looks);
+  });
+});

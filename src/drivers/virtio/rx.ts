@@ -177,8 +177,11 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     if (words[State.Fault] !== 0) throw faultError(words);
     if (words[Word.RxHoles] > 0) this.fillHoles();
     let count = this.takeUsed(batch.handles);
-    // Nothing but parts of a long frame: its end may have arrived already.
-    while (count === 0 && this.looked > 0) {
+    // Nothing but parts of a long frame: its end may have arrived already. A device that is faster than we are could
+    // go on so for ever.
+    for (let parts = 0; count === 0 && this.looked > 0;) {
+      parts += this.looked;
+      if (parts > this.depth) break;
       count = this.takeUsed(batch.handles);
     }
     if (count === 0) {
