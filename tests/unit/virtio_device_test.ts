@@ -14,6 +14,7 @@ import {
   NotSupportedError,
 } from "../../src/errors.ts";
 import { IrqLine } from "../../src/irq/line.ts";
+import { INDEX_MASK } from "../../src/mempool.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/until.ts";
 import {
@@ -284,6 +285,32 @@ Deno.test("depths that nobody chose become what the device can do", async () => 
     for (let round = 0; round < 300; round++) {
       assertEquals(roundTrip(rig, 0, [round & 255, 7]), [round & 255, 7]);
     }
+  });
+});
+
+Deno.test("a packet in more parts than a ring has descriptors is dropped", async () => {
+  await withVirtio({ offers: PLAIN, size: 16 }, {}, (rig) => {
+    const { rx: { pool }, tx } = rig.device.queue(0);
+    const chain = (parts: number) => {
+      let first = 0;
+      for (let n = 0; n < parts; n++) {
+        const handle = pool.allocate();
+        pool.lengths[handle & INDEX_MASK] = 20;
+        pool.nextSegments[handle & INDEX_MASK] = first;
+        first = handle;
+      }
+      return first;
+    };
+    const before = pool.inUse;
+    const batch = new Batch(4);
+    batch.push(chain(17));
+    assertEquals(tx.send(batch), 1);
+    assertEquals(tx.counters.get("dropped"), 1);
+    assertEquals(pool.inUse, before);
+    batch.length = 0;
+    batch.push(chain(16));
+    assertEquals(tx.send(batch), 1);
+    assertEquals(tx.pending, 16);
   });
 });
 

@@ -298,6 +298,7 @@ export abstract class VirtioTxQueue implements TxQueue {
     const descriptors = this.#indirect && segments <= TABLE_DESCRIPTORS
       ? 1
       : segments;
+    if (descriptors > this.depth) return this.#drop(handle);
     if (words[State.TxBusy] + descriptors > this.depth) return false;
     if (!this.#writeHeader(handle, pool, request, segment)) {
       return this.#drop(handle);
