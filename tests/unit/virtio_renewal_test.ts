@@ -246,6 +246,28 @@ Deno.test("a queue that does not stop costs a reset", async () => {
   });
 });
 
+Deno.test("a queue whose device goes away while it stops waits for no other", async () => {
+  const options = { offers: ALONE, pairs: 2 };
+  await withVirtio(options, { queues: 2 }, async (rig) => {
+    const { device, virtio } = rig;
+    virtio.failing.add("reset");
+    const stop = virtio.stop;
+    virtio.stop = () => {
+      virtio.needsReset = true;
+      return Promise.reject(new Error("went away"));
+    };
+    await device.haltQueue(1);
+    assertEquals(virtio.calls.at(-1), "shut down");
+    virtio.stop = stop;
+    await until("it is looked for", () => resets(rig) > 1);
+    virtio.failing.clear();
+    await until("it is back", () => isUp(rig));
+    assertEquals(virtio.enabled, [0, 1, 4]);
+    await device.restartQueue(1);
+    for (const queue of [0, 1]) assertEquals(roundTrip(rig, queue, [3]), [3]);
+  });
+});
+
 Deno.test("a queue that is restarted while the device is away comes back with it", async () => {
   const options = { offers: ALONE, pairs: 2 };
   await withVirtio(options, { queues: 2 }, async (rig) => {

@@ -182,16 +182,17 @@ export class Lifecycle {
   /** Stops one pair, or all of them and starts the others anew where the device cannot do that. */
   async #disable(index: number): Promise<void> {
     const transport = this.#transport;
-    // It comes back by itself, without this pair.
-    if (transport.needsReset) return await transport.shutDown();
-    if (!transport.queuesAlone) return await this.#restart();
-    try {
-      await transport.stop(2 * index);
-      await transport.stop(2 * index + 1);
-    } catch (error) {
-      this.#warn(`could not stop queue ${index}: ${error}`);
-      await this.#restart();
+    if (transport.queuesAlone && !transport.needsReset) {
+      try {
+        await transport.stop(2 * index);
+        return await transport.stop(2 * index + 1);
+      } catch (error) {
+        this.#warn(`could not stop queue ${index}: ${error}`);
+      }
     }
+    // It comes back by itself, without this pair: nobody shall wait here for the next backend.
+    if (transport.needsReset) return await transport.shutDown();
+    await this.#restart();
   }
 
   /** True for a pair that the device may use: not halted, and nobody is asked to start its rings afresh. */
