@@ -390,6 +390,26 @@ Deno.test("a backend with memory slots is told of single regions", () =>
     assertEquals(removals.length, 2);
   }));
 
+Deno.test("memory that is freed while a backend learns of it does no harm", () =>
+  withServer([SLOTS], async (rig, server) => {
+    const { domain, transport } = rig;
+    await transport.reset();
+    await transport.acceptFeatures(F_VERSION_1);
+    const pools = [allocate(1), allocate(1)];
+    for (const pool of pools) domain.attach(pool);
+    const joining = transport.setUp(0, ringsOf(rig, 0));
+    for (const pool of pools) {
+      domain.detach(pool);
+      pool.free();
+    }
+    await joining;
+    const { regions } = server.last;
+    assertEquals(
+      regions.map((region) => region.iova),
+      [rig.iova],
+    );
+  }));
+
 Deno.test("memory changes reach a backend without acknowledgements too", () =>
   withWorker(
     [{ ...PLAIN, protocol: PLAIN.protocol & ~REPLY_ACK }],

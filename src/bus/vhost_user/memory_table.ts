@@ -37,7 +37,10 @@ export class MemoryTable implements MemoryUser {
     for (;;) {
       const messages = this.#changes(this.domain.regions);
       if (messages.length === 0) break;
-      for (const message of messages) await this.connection.tell(message);
+      // All are sent at once: memory that is freed while a reply is awaited takes its file along.
+      await Promise.all(
+        messages.map((message) => this.connection.tell(message)),
+      );
       await this.connection.barrier();
     }
     this.domain.join(this);
