@@ -397,6 +397,8 @@ Deno.test("memory that is freed while a backend learns of it does no harm", () =
     await transport.acceptFeatures(F_VERSION_1);
     const pools = [allocate(1), allocate(1)];
     for (const pool of pools) domain.attach(pool);
+    const fileOf = (fd: number) => Deno.statSync(`/proc/self/fd/${fd}`).ino;
+    const files = [rig.memory, ...pools].map(({ fd }) => fileOf(fd!));
     const joining = transport.setUp(0, ringsOf(rig, 0));
     for (const pool of pools) {
       domain.detach(pool);
@@ -408,6 +410,10 @@ Deno.test("memory that is freed while a backend learns of it does no harm", () =
       regions.map((region) => region.iova),
       [rig.iova],
     );
+    const told = server.last.received.filter(({ name }) =>
+      name === "ADD_MEM_REG"
+    );
+    assertEquals(told.map(({ fds }) => fileOf(fds[0])), files);
   }));
 
 Deno.test("memory changes reach a backend without acknowledgements too", () =>
