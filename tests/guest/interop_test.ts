@@ -35,7 +35,8 @@ scenario(
     await right.adopt(RIGHT, "10.79.0.2/24");
 
     const ping = ["ping", "-c", "3", "-i", "0.5", "-w", "30", "10.79.0.2"];
-    assertMatch(await left.run(...ping), / 0% packet loss/);
+    // It sends more than three where answers are slow.
+    assertMatch(await left.run(...ping), / ([3-9]|\d\d) received/);
     const { sent, received } = await transferTcp(
       left,
       right,

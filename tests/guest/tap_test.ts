@@ -2,7 +2,7 @@
  * A card's cable that leads into a network namespace of the host: two kernels
  * talk over it.
  */
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { command } from "../support/cli.ts";
 import { bindDriver, guestScenarios } from "./lab/mod.ts";
 
@@ -59,5 +59,6 @@ scenario("a guest's kernel answers pings from a namespace", async (guest) => {
   await namespace.ip("link", "set", TAP, "up");
   const ping = ["ping", "-c", "3", "-i", "0.2", "-w", "30", "10.1.0.1"];
   const said = await command("ip", "netns", "exec", namespace.name, ...ping);
-  assertStringIncludes(said, "3 received");
+  // It sends more than three where answers are slow.
+  assertMatch(said, / ([3-9]|\d\d) received/);
 });

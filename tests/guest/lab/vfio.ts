@@ -15,7 +15,10 @@ const MEMLOCK_BYTES = 256 << 20;
 
 const device = (address: string) => `/sys/bus/pci/devices/${address}`;
 
-/** Gives a card to a driver, whoever has it now, unless that one has it: `vfio-pci`, `igb`. */
+/**
+ * Gives a card to a driver, whoever has it now: `vfio-pci`, `igb`. One that has it from here keeps it; one that found
+ * it by itself may not be ready.
+ */
 export async function bindDriver(
   guest: Guest,
   address: string,
@@ -24,7 +27,7 @@ export async function bindDriver(
   await guest.sh(`
     cd ${device(address)}
     has_it() { [ driver -ef /sys/bus/pci/drivers/${driver} ]; }
-    if has_it; then exit; fi
+    if [ "$(cat driver_override)" = ${driver} ] && has_it; then exit; fi
     [ ! -e driver ] || echo ${address} > driver/unbind
     echo ${driver} > driver_override
     echo ${address} > /sys/bus/pci/drivers_probe
