@@ -277,9 +277,9 @@ test("QEMU does not outlive the test process", async () => {
   Deno.mkdirSync(scratch);
   const qemu = new URL("lab/qemu.ts", import.meta.url);
   const code = `
-    import { QemuProcess } from ${JSON.stringify(qemu.href)};
+    import { QEMU, QemuProcess } from ${JSON.stringify(qemu.href)};
     new QemuProcess(
-      ["-M", "none", "-display", "none", "-pidfile", "${pidFile}"],
+      [QEMU, "-M", "none", "-display", "none", "-pidfile", "${pidFile}"],
       ${JSON.stringify({ log, scratch })},
     );
     setInterval(() => {}, 1000);
