@@ -172,10 +172,11 @@ export class VfioContainer {
     });
   }
 
+  /** Once: its number may be another file's afterwards. */
   #closeIfUnused(): void {
-    if (this.#groups.size > 0) return;
+    if (this.#groups.size > 0 || VfioContainer.#current !== this) return;
+    VfioContainer.#current = undefined;
     closeFd(this.#fd);
-    if (VfioContainer.#current === this) VfioContainer.#current = undefined;
   }
 }
 

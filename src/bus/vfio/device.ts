@@ -84,8 +84,12 @@ export class VfioBusDevice implements BarBusDevice {
     this.interrupts = new VfioInterrupts(file.fd, interrupts);
     this.setBusMaster(false);
     this.removal = IrqLine.create();
-    if (irqCount(file.fd, IrqIndex.request) > 0) {
+    try {
+      if (irqCount(file.fd, IrqIndex.request) === 0) return;
       setIrqs(file.fd, IrqIndex.request, [this.removal.fd]);
+    } catch (error) {
+      this.removal.close();
+      throw error;
     }
   }
 
