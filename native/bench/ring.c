@@ -1,7 +1,7 @@
 /*
  * What receiving, touching and sending costs in C: the loop of a classic
  * user-space driver on one ring pair in memory, in one thread. The card is a few
- * lines here too, the same as in bench/rings.ts.
+ * lines here too, the same as in bench/intel_rings.ts.
  *
  * Reads lines "LAYOUT RING BATCH SIZE PACKETS" and answers each with the
  * nanoseconds a packet took. LAYOUT is "advanced" (82599, 82576) or "legacy"
