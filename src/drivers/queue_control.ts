@@ -24,10 +24,16 @@ export const Word = {
   TxClean: 7,
   /** How often the device wanted the rings to be started afresh by whoever uses them. Written by the device object. */
   Epoch: 8,
-  /** The `Epoch` that the user of the rings has followed. */
-  Renewed: 9,
+  /** The `Epoch` that the user of the receive ring has followed. */
+  RxRenewed: 9,
+  /** The `Epoch` that the user of the transmit ring has followed. */
+  TxRenewed: 10,
+  /** Which isolate used the receive ring last, see `drivers/virtio/users.ts`; 0 for none. */
+  RxUser: 11,
+  /** Which isolate used the transmit ring last; 0 for none. */
+  TxUser: 12,
   /** For the driver: from here to the end. */
-  Scratch: 10,
+  Scratch: 13,
 } as const;
 
 const WORDS = 32;

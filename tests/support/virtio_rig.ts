@@ -156,7 +156,7 @@ export class VirtioRig {
     const { words } = this.control;
     words[Word.Epoch]++;
     assertEquals(this.rx.receive(new Batch(1)), 0);
-    assertEquals(words[Word.Renewed], words[Word.Epoch]);
+    assertEquals(words[Word.RxRenewed], words[Word.Epoch]);
     this.connect();
   }
 

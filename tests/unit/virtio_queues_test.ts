@@ -310,7 +310,7 @@ onEveryRing("the transmit half follows a reset too", (rig) => {
   words[Word.Epoch]++;
   const batch = rig.batchOf([rig.packet(numbered(1, 60))]);
   assertEquals(rig.tx.send(batch), 0, "the packets are still the caller's");
-  assertEquals(words[Word.Renewed], words[Word.Epoch]);
+  assertEquals(words[Word.RxRenewed], words[Word.Epoch]);
   batch.free();
   rig.connect();
   rig.rx.receive(batch);

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Batch } from "../../src/batch.ts";
 import type { VirtioQueueBus } from "../../src/bus/bus.ts";
 import type { QueuePair } from "../../src/device_api.ts";
+import { Word } from "../../src/drivers/queue_control.ts";
 import { attachPair } from "../../src/drivers/registry.ts";
 import { featureBits } from "../../src/drivers/virtio/features.ts";
 import { DeviceFaultError } from "../../src/errors.ts";
@@ -115,6 +116,45 @@ for (const packed of [[], ["packed"]] as const) {
     });
   });
 }
+
+Deno.test("each half is started afresh by the isolate that uses it", async () => {
+  await withVirtio({ offers: ALONE }, {}, async (rig) => {
+    const { device } = rig;
+    const { rx, tx } = asWorker(rig, 0);
+    receiveNothing({ rx, tx });
+    leaveBehind(rig, 0, 5, { rx, tx });
+    const words = new Int32Array(device.describeQueue(0).control);
+    const ANOTHER = 4712;
+    const sender = words[Word.TxUser];
+    words[Word.TxUser] = ANOTHER;
+    rig.virtio.needsReset = true;
+    await until("it was reset", () => resets(rig) === 2);
+    receiveNothing({ rx, tx });
+    assertEquals(words[Word.RxRenewed], words[Word.Epoch]);
+    assertEquals(tx.pending, 5, "not ours to empty");
+    assert(!isUp(rig));
+    // Now as the other isolate.
+    words[Word.TxUser] = sender;
+    assertEquals(tx.send(new Batch(8)), 0);
+    assertEquals(tx.pending, 0);
+    await until("it is back", () => isUp(rig));
+    receiveNothing({ rx, tx });
+    assertEquals(roundTrip(rig, 0, [7], { rx, tx }), [7]);
+
+    const receiver = words[Word.RxUser];
+    words[Word.RxUser] = ANOTHER;
+    rig.virtio.needsReset = true;
+    await until("it was reset again", () => resets(rig) === 3);
+    assertEquals(tx.send(new Batch(8)), 0);
+    assertEquals(words[Word.TxRenewed], words[Word.Epoch]);
+    assert(words[Word.RxRenewed] !== words[Word.Epoch]);
+    words[Word.RxUser] = receiver;
+    receiveNothing({ rx, tx });
+    await until("it is back again", () => isUp(rig));
+    receiveNothing({ rx, tx });
+    assertEquals(roundTrip(rig, 0, [8], { rx, tx }), [8]);
+  });
+});
 
 for (const offers of [ALONE, CONTROLLED]) {
   const how = offers === ALONE ? "alone" : "with all others";

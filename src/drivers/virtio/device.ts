@@ -354,7 +354,13 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
     const { rx, tx } = this.queue(index);
     tx.arm();
     rx.arm();
-    Atomics.store(words, Word.Renewed, Atomics.load(words, Word.Epoch));
+    const epoch = Atomics.load(words, Word.Epoch);
+    for (const word of [Word.RxRenewed, Word.TxRenewed]) {
+      Atomics.store(words, word, epoch);
+    }
+    for (const user of [Word.RxUser, Word.TxUser]) {
+      Atomics.store(words, user, 0);
+    }
   }
 
   async #enableControl(): Promise<void> {

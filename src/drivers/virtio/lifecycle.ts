@@ -198,8 +198,10 @@ export class Lifecycle {
   /** True for a pair that the device may use: not halted, and nobody is asked to start its rings afresh. */
   #isFresh(index: number): boolean {
     const words = this.#pairs.words(index);
+    const epoch = Atomics.load(words, Word.Epoch);
     return !this.#halted.has(index) &&
-      Atomics.load(words, Word.Renewed) === Atomics.load(words, Word.Epoch);
+      Atomics.load(words, Word.RxRenewed) === epoch &&
+      Atomics.load(words, Word.TxRenewed) === epoch;
   }
 
   /**

@@ -1,5 +1,5 @@
 /**
- * Both rings of a queue pair in their first state, and back to it while packets are in them.
+ * The rings of a queue pair in their first state, and back to it while packets are in them.
  *
  * Section numbers are those of the Virtual I/O Device specification, version 1.2.
  *
@@ -139,17 +139,25 @@ export function resetTxRing(queue: LocalQueue): void {
 }
 
 /**
- * Empties both rings of a queue pair after the device was reset or its backend went away: the packets in them are
- * freed, those on transmit are counted as abandoned. Then the user of the pair has followed.
+ * Empties the receive ring after the device was reset or its backend went away: the packets in it are freed. Then its
+ * user has followed.
  */
-export function emptyPair(queue: LocalQueue): void {
-  const { words, rxSlots, txSlots } = controlOf(queue);
+export function emptyRxRing(queue: LocalQueue): void {
+  const { words, rxSlots } = controlOf(queue);
   const epoch = Atomics.load(words, Word.Epoch);
   const pool = Mempool.attach(queue.pool);
   for (const handle of rxSlots) {
     if (handle !== 0) pool.free(handle);
   }
   if (words[State.FrameHead] !== 0) Mempool.freeChain(words[State.FrameHead]);
+  resetRxRing(queue);
+  Atomics.store(words, Word.RxRenewed, epoch);
+}
+
+/** The same for the transmit ring, whose packets are counted as abandoned. */
+export function emptyTxRing(queue: LocalQueue): void {
+  const { words, txSlots } = controlOf(queue);
+  const epoch = Atomics.load(words, Word.Epoch);
   let abandoned = 0;
   for (const slot of txSlots) {
     // The later parts of a packet go with its first.
@@ -158,8 +166,6 @@ export function emptyPair(queue: LocalQueue): void {
     abandoned++;
   }
   new QueueCounters(queue.counters).add("abandoned", abandoned);
-  resetRxRing(queue);
   resetTxRing(queue);
-  Atomics.store(words, Word.Renewed, epoch);
-  Atomics.notify(words, Word.Renewed);
+  Atomics.store(words, Word.TxRenewed, epoch);
 }

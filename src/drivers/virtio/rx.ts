@@ -38,6 +38,7 @@ import {
   recordFault,
   State,
 } from "./state.ts";
+import { use } from "./users.ts";
 
 /** Two VLAN tags, by which a frame may exceed the largest. */
 const VLAN_ALLOWANCE = 8;
@@ -103,7 +104,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
   /**
    * @param queue Which queue, and its memory.
    * @param bus Where the device is notified.
-   * @param renew Starts both rings of the pair afresh.
+   * @param renew Starts the ring afresh, and the other one of the pair too unless another isolate uses it.
    */
   constructor(queue: LocalQueue, bus: VirtioQueueBus, renew: () => void) {
     super(queue);
@@ -168,7 +169,8 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
 
   protected override pollRing(batch: Batch): number {
     const { words } = this.control;
-    if (words[Word.Epoch] !== words[Word.Renewed]) {
+    use(words, Word.RxUser);
+    if (words[Word.Epoch] !== words[Word.RxRenewed]) {
       this.#renew();
       this.fillHoles();
       this.show();

@@ -38,6 +38,7 @@ import {
 } from "./rings.ts";
 import { HANDLE_MASK, LAST_LINK, PART, SPECIAL } from "./slots.ts";
 import { Fault, faultError, recordFault, State } from "./state.ts";
+import { use } from "./users.ts";
 
 /** Two VLAN tags, by which a frame may exceed the largest. */
 const VLAN_ALLOWANCE = 8;
@@ -86,7 +87,7 @@ export abstract class VirtioTxQueue implements TxQueue {
   /**
    * @param queue Which queue, and its memory.
    * @param bus Where the device is notified.
-   * @param renew Starts both rings of the pair afresh.
+   * @param renew Starts the ring afresh, and the other one of the pair too unless another isolate uses it.
    */
   constructor(queue: LocalQueue, bus: VirtioQueueBus, renew: () => void) {
     this.#renew = renew;
@@ -176,10 +177,11 @@ export abstract class VirtioTxQueue implements TxQueue {
   /** Frees the packets that the device has finished. Returns the number of descriptors. */
   protected abstract takeFinished(): number;
 
-  /** False when the rings had to be started afresh; throws on a broken pair. */
+  /** False when the ring had to be started afresh; throws on a broken pair. */
   #usable(): boolean {
     const { words } = this.control;
-    if (words[Word.Epoch] !== words[Word.Renewed]) {
+    use(words, Word.TxUser);
+    if (words[Word.Epoch] !== words[Word.TxRenewed]) {
       this.#renew();
       return false;
     }
