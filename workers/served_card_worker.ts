@@ -3,14 +3,15 @@
  *
  * @module
  */
+import type { ControlDescription } from "../src/vfio_user/control.ts";
 import { serveCard, type ServeOptions } from "../src/vfio_user/server.ts";
 
 /** What the main isolate sends. */
 export interface ServeStart {
   /** What to serve. */
   readonly options: ServeOptions;
-  /** An eventfd that ends it. */
-  readonly stopFd: number;
+  /** How the main isolate ends it. */
+  readonly control: ControlDescription;
 }
 
 /** What the worker answers: that it serves, and how it ended. */
@@ -26,11 +27,11 @@ const scope = globalThis as unknown as {
   close(): void;
 };
 
-scope.onmessage = async ({ data: { options, stopFd } }) => {
+scope.onmessage = async ({ data: { options, control } }) => {
   try {
     await serveCard(
       options,
-      stopFd,
+      control,
       () => scope.postMessage({ serving: true }),
     );
     scope.postMessage({ ended: true });

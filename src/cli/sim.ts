@@ -4,10 +4,10 @@
  * @module
  */
 import { IxlError, type IxlErrorCode } from "../errors.ts";
-import { IrqLine } from "../irq/line.ts";
 import { stopOnSignals } from "../runtime/signals.ts";
 import type { Model } from "../sim/card.ts";
 import { INTERRUPT_KINDS, type InterruptKind } from "../sim/pci_config.ts";
+import { CardControl } from "../vfio_user/control.ts";
 import type { ServeOptions } from "../vfio_user/server.ts";
 import { WIRES } from "../vfio_user/wires.ts";
 import {
@@ -68,7 +68,7 @@ QEMU 10.1 or newer takes the card, with memory that it can share:
   -object memory-backend-memfd,id=mem,size=1G -machine q35,memory-backend=mem
   -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"PATH"}}'
 
-One client at a time; the next may come when it has gone. Ends with SIGINT or SIGTERM.`,
+One client at a time; the next may come when it has gone. SIGUSR2 pulls the cable, and plugs it in again; SIGINT or SIGTERM ends it.`,
   run: (given) => serve(optionsOf(given)),
 });
 
@@ -108,8 +108,9 @@ function optionsOf(given: Given): ServeOptions {
 
 /** Starts the card's worker and waits for its end. */
 async function serve(options: ServeOptions): Promise<number> {
-  const stop = IrqLine.create();
-  using _signals = stopOnSignals(() => stop.raise());
+  const control = CardControl.create();
+  using _signals = stopOnSignals(() => control.stop());
+  using _cable = cableOnSignal((plugged) => control.setCable(plugged));
   const worker = new Worker(
     new URL("../../workers/served_card_worker.ts", import.meta.url),
     { type: "module", name: "ixl-served-card" },
@@ -127,13 +128,23 @@ async function serve(options: ServeOptions): Promise<number> {
         event.preventDefault();
         reject(new IxlError("worker-failed", event.message));
       };
-      worker.postMessage({ options, stopFd: stop.fd });
+      worker.postMessage({ options, control: control.description });
     });
   } finally {
     worker.terminate();
-    stop.close();
+    control.close();
   }
   return 0;
+}
+
+/** Each SIGUSR2 pulls the cable or plugs it in. SIGUSR1 is Deno's own. */
+function cableOnSignal(setCable: (plugged: boolean) => void): Disposable {
+  let plugged = true;
+  const change = () => setCable(plugged = !plugged);
+  Deno.addSignalListener("SIGUSR2", change);
+  return {
+    [Symbol.dispose]: () => Deno.removeSignalListener("SIGUSR2", change),
+  };
 }
 
 function describe({ model, mac, socket, wire }: ServeOptions): string {

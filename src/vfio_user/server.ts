@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { EventFd, PollSet } from "../ffi/eventfd.ts";
+import { PollSet } from "../ffi/eventfd.ts";
 import { yieldCpu } from "../ffi/libc.ts";
 import { loadNative } from "../ffi/native.ts";
 import { UnixListener, type UnixSocket } from "../ffi/unix_socket.ts";
@@ -15,6 +15,7 @@ import { INTERRUPT_KINDS, type InterruptKind } from "../sim/pci_config.ts";
 import { DmaTable } from "../sim/dma_table.ts";
 import type { Wire } from "../sim/wires/wire.ts";
 import { ClientGone, Connection } from "./connection.ts";
+import { CardControl, type ControlDescription } from "./control.ts";
 import { ProtocolError } from "./protocol.ts";
 import { Session } from "./session.ts";
 import { makeWire } from "./wires.ts";
@@ -44,7 +45,7 @@ export interface ServeOptions {
   readonly timeoutMs?: number;
 }
 
-/** Serves a card until its eventfd is signalled. */
+/** Serves a card until it is told to stop. */
 export class CardServer {
   readonly #card: Card;
   readonly #dma = new DmaTable();
@@ -52,28 +53,28 @@ export class CardServer {
   readonly #listener: UnixListener;
   readonly #interrupts: InterruptKind;
   readonly #timeoutMs: number;
-  readonly #stop: EventFd;
+  readonly #control: CardControl;
+  #cable = true;
   readonly #log: (line: string) => void;
   #session: Session | undefined;
   #connection: Connection | undefined;
   #clients = 0;
   /** Violations of this client that were logged. */
   readonly #reported = new Set<string>();
-  #stopped = false;
 
   /**
    * @param options What to serve.
-   * @param stopFd An eventfd that ends the loop.
+   * @param control What ends the loop.
    * @param log Takes what a person should know of clients.
    */
   constructor(
     options: ServeOptions,
-    stopFd: number,
+    control: CardControl,
     log: (line: string) => void,
   ) {
     this.#interrupts = options.interrupts ?? "msix";
     this.#timeoutMs = options.timeoutMs ?? CLIENT_TIMEOUT_MS;
-    this.#stop = new EventFd(stopFd);
+    this.#control = control;
     this.#log = log;
     this.#wire = makeWire(options.wire);
     this.#card = new Card({
@@ -93,10 +94,11 @@ export class CardServer {
     }
   }
 
-  /** Loops until the eventfd is signalled; blocks the isolate. */
+  /** Loops until it is told to stop; blocks the isolate. */
   run(): void {
     try {
-      for (let idle = 0; !this.#stopped;) {
+      for (let idle = 0; !this.#control.stopped;) {
+        this.#followCable();
         if (this.#round() > 0) idle = 0;
         else if (++idle < IDLE_ROUNDS) yieldCpu();
         else this.#sleep();
@@ -106,6 +108,14 @@ export class CardServer {
       this.#listener.close();
       this.#wire.close();
     }
+  }
+
+  #followCable(): void {
+    const { cable } = this.#control;
+    if (cable === this.#cable) return;
+    this.#cable = cable;
+    this.#card.setLink(cable);
+    this.#log(`the cable is ${cable ? "in" : "out"}`);
   }
 
   /** Serves everybody once; returns how much was done. */
@@ -209,22 +219,22 @@ export class CardServer {
     if (wait <= 0 || this.#connection?.hasWaiting) return;
     const client = this.#connection?.fd ?? this.#listener.fd;
     const wire = card.receiving ? this.#wire.fd : -1;
-    const set = new PollSet([this.#stop.fd, client, wire]);
+    const set = new PollSet([this.#control.fd, client, wire]);
     set.wait(wait);
-    if (set.ready(0)) this.#stopped = true;
+    this.#control.clear();
   }
 }
 
-/** Serves a card until its eventfd is signalled. Blocks the isolate once it has begun. */
+/** Serves a card until it is told to stop. Blocks the isolate once it has begun. */
 export async function serveCard(
   options: ServeOptions,
-  stopFd: number,
+  control: ControlDescription,
   begun: () => void,
 ): Promise<void> {
   await loadNative();
   const server = new CardServer(
     options,
-    stopFd,
+    new CardControl(control),
     (line) => console.error(`ixl sim serve: ${line}`),
   );
   begun();

@@ -5,10 +5,18 @@ import { existsSync } from "node:fs";
 import { readSmallFile } from "../../src/ffi/files.ts";
 import { CliProcess, runCli } from "../support/cli.ts";
 import { requires } from "../support/requirements.ts";
+import { until } from "../support/until.ts";
 import { VfioUserClient } from "../support/vfio_user_client.ts";
 
 const permissions = ["-P=serve"];
+const BAR0 = 0;
 const CONFIG = 7;
+const PCI_COMMAND = 4;
+const STATUS = 0x00008;
+const STATUS_LINK_UP = 1 << 7;
+const ESDP = 0x00020;
+/** Software-definable pin 3 is an output, and low. */
+const LASER_ON = 1 << 11;
 
 /** A folder that is removed with the test. */
 async function withFolder(
@@ -67,6 +75,24 @@ Deno.test("sim serve takes the place of a socket that nobody listens at", () =>
     await process.prints(/^serving/m);
     using _client = new VfioUserClient(socket);
     await process.prints(/^ixl sim serve: client 1 has come$/m);
+  }));
+
+Deno.test("sim serve pulls the cable with SIGUSR2, and plugs it in again", () =>
+  withFolder(async (folder) => {
+    const socket = `${folder}/card`;
+    await using process = serve(socket);
+    await process.prints(/^serving/m);
+    using client = new VfioUserClient(socket);
+    client.write(CONFIG, PCI_COMMAND, new Uint8Array([6, 0]));
+    client.write32(BAR0, ESDP, LASER_ON);
+    const linkUp = () => (client.read32(BAR0, STATUS) & STATUS_LINK_UP) !== 0;
+    await until("the link", linkUp);
+    process.signal("SIGUSR2");
+    await process.prints(/the cable is out$/m);
+    await until("no link", () => !linkUp());
+    process.signal("SIGUSR2");
+    await process.prints(/the cable is in$/m);
+    await until("the link again", linkUp);
   }));
 
 Deno.test("sim serve says what is wrong, in one line", () =>

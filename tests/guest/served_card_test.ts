@@ -23,18 +23,27 @@ const COMPLAINT = /ixgbe.*(fail|hang|reset|error|warn|unsupported|timed out)/i;
 
 const folder = ({ address }: Nic) => `/sys/bus/pci/devices/${address}`;
 
+/** Waits until an interface has its link, or has lost it. */
+async function untilCarrier(
+  guest: Guest,
+  name: string,
+  up: boolean,
+): Promise<void> {
+  await guest.sh(`
+    for second in $(seq ${LINK_SECONDS}); do
+      [ "$(cat /sys/class/net/${name}/carrier)" = ${Number(up)} ] && exit
+      sleep 1
+    done
+    echo "the link of ${name} is not ${up}" >&2
+    exit 1
+  `);
+}
+
 /** The kernel's name of a card's interface, up and with its link. */
 async function interfaceOf(guest: Guest, nic: Nic): Promise<string> {
   const name = (await guest.sh(`ls ${folder(nic)}/net`)).trim();
-  await guest.sh(`
-    ip link set ${name} up
-    for second in $(seq ${LINK_SECONDS}); do
-      [ "$(cat /sys/class/net/${name}/carrier)" = 1 ] && exit
-      sleep 1
-    done
-    echo "${name} has no link" >&2
-    exit 1
-  `);
+  await guest.sh(`ip link set ${name} up`);
+  await untilCarrier(guest, name, true);
   return name;
 }
 
@@ -79,6 +88,17 @@ scenario(
   },
 );
 
+scenario("loses and finds its link with the cable", async (guest) => {
+  await guest.loadModule("ixgbe");
+  for (const nic of guest.nics) {
+    const name = await interfaceOf(guest, nic);
+    for (const up of [false, true]) {
+      await nic.setLink(up);
+      await untilCarrier(guest, name, up);
+    }
+  }
+});
+
 scenario("carries the kernel's answers", async (guest) => {
   await guest.loadModule("ixgbe");
   for (const [index, nic] of guest.nics.entries()) {
@@ -99,8 +119,11 @@ scenario("carries the kernel's answers", async (guest) => {
 scenario("has seen nothing that the datasheet forbids", (guest) => {
   for (const { output } of guest.servedCards) {
     const [, ...lines] = output.trim().split("\n");
-    assertEquals(lines.filter((line) => !KNOWN.test(line)), [
+    const expected = [
       "ixl sim serve: client 1 has come",
-    ]);
+      "ixl sim serve: the cable is out",
+      "ixl sim serve: the cable is in",
+    ];
+    assertEquals(lines.filter((line) => !KNOWN.test(line)), expected);
   }
 });

@@ -2,8 +2,8 @@
  * A served software card in a worker of the test process, whose log the test can read.
  */
 import { assertEquals } from "@std/assert";
-import { EventFd } from "../../src/ffi/eventfd.ts";
 import { readSmallFile } from "../../src/ffi/files.ts";
+import { CardControl } from "../../src/vfio_user/control.ts";
 import type { ServeOptions } from "../../src/vfio_user/server.ts";
 import { withoutLeaks } from "./leaks.ts";
 import { type Requirement, requires } from "./requirements.ts";
@@ -15,7 +15,7 @@ export class ServedCard implements AsyncDisposable {
   /** What the server has said, a line each. */
   readonly log: string[] = [];
   readonly path: string;
-  readonly #stop = EventFd.create();
+  readonly #control = CardControl.create();
   readonly #worker: Worker;
   readonly #ended: Promise<void>;
   readonly #folder: string;
@@ -45,7 +45,7 @@ export class ServedCard implements AsyncDisposable {
         wire: "loopback",
         ...options,
       },
-      stopFd: this.#stop.fd,
+      control: this.#control.description,
     });
   }
 
@@ -54,6 +54,11 @@ export class ServedCard implements AsyncDisposable {
     const card = new ServedCard(options);
     await card.says(/serving/);
     return card;
+  }
+
+  /** Plugs its cable in, or pulls it. */
+  setCable(plugged: boolean): void {
+    this.#control.setCable(plugged);
   }
 
   /** How many clients have come, and how many of them are served no more. */
@@ -87,10 +92,10 @@ export class ServedCard implements AsyncDisposable {
 
   /** Ends it as a signal would. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.signal();
+    this.#control.stop();
     await this.#ended;
     this.#worker.terminate();
-    this.#stop.close();
+    this.#control.close();
     Deno.removeSync(this.#folder, { recursive: true });
   }
 }

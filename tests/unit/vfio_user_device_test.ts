@@ -30,6 +30,10 @@ const MSIX = 2;
 
 const PCI_COMMAND = 0x04;
 const STATUS = 0x00008;
+const STATUS_LINK_UP = 1 << 7;
+const ESDP = 0x00020;
+/** Software-definable pin 3 is an output, and low. */
+const LASER_ON = 1 << 11;
 const EICR = 0x00800;
 const EICS = 0x00808;
 const EIMS = 0x00880;
@@ -356,6 +360,17 @@ test("DEVICE_RESET is power-on", (client) => {
   assertEquals(client.read32(BAR4, 12), 1);
   enable(client);
   assertEquals(client.read32(BAR0, EIMS), 0);
+});
+
+test("the cable can be pulled and plugged in", (client, card) => {
+  enable(client);
+  client.write32(BAR0, ESDP, LASER_ON);
+  const linkUp = () => (client.read32(BAR0, STATUS) & STATUS_LINK_UP) !== 0;
+  for (const plugged of [true, false, true]) {
+    card.setCable(plugged);
+    const deadline = performance.now() + LONG_MS;
+    while (linkUp() !== plugged) assert(performance.now() < deadline);
+  }
 });
 
 test("memory comes and goes, and is not mapped twice", (client) => {

@@ -9,6 +9,7 @@ import { FramePort } from "./frame_port.ts";
 import { initramfs } from "./initramfs.ts";
 import { type Lab, loadLab, ROOT } from "./lab.ts";
 import {
+  deviceOf,
   isServed,
   machineArguments,
   type MachineDescription,
@@ -89,27 +90,33 @@ export class Guest implements AsyncDisposable {
     this.qmp = new Qmp(`${scratch}/qmp`);
     this.#agent = new QemuSocket(`${scratch}/agent`);
     const places = placeNics(machine.nics ?? []);
-    const nicFiles = places.map(({ id, description }) => ({
-      port: description.tap === undefined
-        ? new FramePort(`${scratch}/${id}`)
-        : undefined,
-      capture: description.capture ? `${logs}/${id}.pcap` : undefined,
-    }));
-    this.#ports = nicFiles.flatMap(({ port }) => port ?? []);
-    this.nics = places.map((place, index) =>
-      new Nic(place, this.qmp, nicFiles[index])
+    this.#ports = places.flatMap(({ id, description }) =>
+      description.tap === undefined ? new FramePort(`${scratch}/${id}`) : []
     );
-    this.#ready.promise.catch(() => {});
-    const files = nicFiles.map(({ port, capture }, index) => ({
-      socket: port?.path,
-      capture,
-      served: isServed(places[index].description.model)
-        ? `${scratch}/card${index}`
+    const portOf = ({ id }: NicPlace) =>
+      this.#ports.find(({ path }) => path === `${scratch}/${id}`);
+    const files = places.map((place) => ({
+      socket: portOf(place)?.path,
+      capture: place.description.capture
+        ? `${logs}/${place.id}.pcap`
+        : undefined,
+      served: isServed(place.description.model)
+        ? `${scratch}/${place.id}.card`
         : undefined,
     }));
-    this.#served = places.flatMap((place, index) =>
+    const served = places.map((place, index) =>
       this.#serve(place, files[index])
     );
+    this.#served = served.filter((card) => card !== undefined);
+    this.nics = places.map((place, index) =>
+      new Nic(place, this.qmp, {
+        port: portOf(place),
+        capture: files[index].capture,
+        served: served[index],
+        device: deviceOf(place, files[index].served),
+      })
+    );
+    this.#ready.promise.catch(() => {});
     this.#startQemu = () => this.#start(machine, lab, places, files);
   }
 
@@ -285,13 +292,18 @@ export class Guest implements AsyncDisposable {
   #serve(
     { description: { model, tap, interrupts = "msix" }, mac, id }: NicPlace,
     { socket, served }: NicFiles,
-  ): ServedCard[] {
-    if (served === undefined || !isServed(model)) return [];
+  ): ServedCard | undefined {
+    if (served === undefined || !isServed(model)) return undefined;
     const wire = tap === undefined ? `peer:${socket}` : `tap:${tap}`;
     const log = `${this.#work.logs}/${id}.log`;
-    return [
-      new ServedCard({ socket: served, model, mac, interrupts, wire, log }),
-    ];
+    return new ServedCard({
+      socket: served,
+      model,
+      mac,
+      interrupts,
+      wire,
+      log,
+    });
   }
 
   /** Waits for QEMU's connections and the agent's first word. */

@@ -177,10 +177,18 @@ export interface NicFiles {
   readonly served: string | undefined;
 }
 
+/** The whole device for QEMU, with the socket of the process that serves it. */
+export function deviceOf(
+  { device }: NicPlace,
+  served: string | undefined,
+): Readonly<Record<string, unknown>> {
+  if (served === undefined) return device;
+  return { ...device, socket: { type: "unix", path: served } };
+}
+
 function nicArguments(nic: NicPlace, files: NicFiles): string[] {
   if (files.served !== undefined) {
-    const socket = { type: "unix", path: files.served };
-    return ["-device", JSON.stringify({ ...nic.device, socket })];
+    return ["-device", JSON.stringify(deviceOf(nic, files.served))];
   }
   const args = ["-netdev", netdev(nic, files.socket)];
   if (files.capture !== undefined) {

@@ -7,6 +7,7 @@
 import type { FramePort } from "./frame_port.ts";
 import type { NicPlace } from "./machine.ts";
 import type { Qmp } from "./qmp.ts";
+import type { ServedCard } from "./served_card.ts";
 
 /** A card of a guest. */
 export class Nic {
@@ -20,22 +21,29 @@ export class Nic {
   readonly id: string;
   /** The pcap file of what passes, if one was asked for. */
   readonly capture: string | undefined;
-  readonly #place: NicPlace;
+  readonly #device: Readonly<Record<string, unknown>>;
   readonly #port: FramePort | undefined;
+  readonly #served: ServedCard | undefined;
   readonly #qmp: Qmp;
 
   /** Made by `Guest.boot()`. */
   constructor(
     place: NicPlace,
     qmp: Qmp,
-    files: { port: FramePort | undefined; capture: string | undefined },
+    files: {
+      port: FramePort | undefined;
+      capture: string | undefined;
+      served: ServedCard | undefined;
+      device: Readonly<Record<string, unknown>>;
+    },
   ) {
     ({ address: this.address, mac: this.mac, id: this.id } = place);
     this.model = place.description.model;
     this.capture = files.capture;
-    this.#place = place;
+    this.#device = files.device;
     this.#qmp = qmp;
     this.#port = files.port;
+    this.#served = files.served;
   }
 
   /** The other end of its cable. A card with a TAP interface has none. */
@@ -46,6 +54,7 @@ export class Nic {
 
   /** Plugs the cable in or out. */
   async setLink(up: boolean): Promise<void> {
+    if (this.#served !== undefined) return await this.#served.setCable(up);
     await this.#qmp.execute("set_link", { name: this.id, up });
   }
 
@@ -60,6 +69,6 @@ export class Nic {
 
   /** Puts the card back into its slot. The guest finds it a little later. */
   async plug(): Promise<void> {
-    await this.#qmp.execute("device_add", { ...this.#place.device });
+    await this.#qmp.execute("device_add", { ...this.#device });
   }
 }

@@ -7,7 +7,7 @@
 import { existsSync } from "node:fs";
 import { ROOT } from "./lab.ts";
 
-const START_TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 30_000;
 
 /** What is served. */
 export interface ServedCardOptions {
@@ -29,6 +29,8 @@ export class ServedCard {
   readonly ready: Promise<void>;
   readonly #child: Deno.ChildProcess;
   readonly #log: string;
+  #ended = false;
+  #plugged = true;
 
   /** Starts it. */
   constructor(
@@ -47,7 +49,11 @@ export class ServedCard {
       stdout: "null",
       stderr: "null",
     }).spawn();
-    this.ready = this.#untilServing();
+    this.#child.status.then(() => this.#ended = true);
+    this.ready = this.#until(
+      () => this.output.includes("serving "),
+      "is served",
+    );
     this.ready.catch(() => {});
   }
 
@@ -56,26 +62,40 @@ export class ServedCard {
     return existsSync(this.#log) ? Deno.readTextFileSync(this.#log) : "";
   }
 
+  /** Plugs its cable in, or pulls it. */
+  async setCable(plugged: boolean): Promise<void> {
+    if (plugged === this.#plugged) return;
+    this.#plugged = plugged;
+    const said = this.#cableLines;
+    this.#child.kill("SIGUSR2");
+    await this.#until(() => this.#cableLines > said, "follows its cable");
+  }
+
+  get #cableLines(): number {
+    return this.output.split("the cable is ").length;
+  }
+
   /** Ends it as a user does, and waits for that. Returns its exit code. */
   async close(): Promise<number> {
     await this.#child.stdin.close().catch(() => {});
     return (await this.#child.status).code;
   }
 
-  async #untilServing(): Promise<void> {
-    let ended = false;
-    this.#child.status.then(() => ended = true);
-    const deadline = performance.now() + START_TIMEOUT_MS;
-    while (!this.output.includes("serving ")) {
-      if (ended || performance.now() > deadline) {
-        throw new Error(`The card is not served: ${this.output}`);
+  async #until(done: () => boolean, what: string): Promise<void> {
+    const deadline = performance.now() + TIMEOUT_MS;
+    while (!done()) {
+      if (this.#ended || performance.now() > deadline) {
+        throw new Error(`No card that ${what}: ${this.output}`);
       }
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
 }
 
-/** Interrupts the command when standard input ends: when the test says so, and when the test process dies. */
+/**
+ * Ends the command when standard input ends: when the test says so, and when the test process dies. Passes on the
+ * signal for the cable.
+ */
 const WATCHDOG = `
 log=$1
 shift
@@ -85,8 +105,13 @@ card=$!
 { cat > /dev/null; kill -TERM $card 2> /dev/null; } <&3 &
 watchdog=$!
 exec 3<&-
+trap "kill -USR2 $card" USR2
 wait $card
 code=$?
+while kill -0 $card 2> /dev/null; do
+  wait $card
+  code=$?
+done
 kill $watchdog 2> /dev/null
 exit $code
 `;
