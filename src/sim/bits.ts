@@ -50,12 +50,20 @@ export const SWSM_SWESMBI = 1 << 1;
 export const SW_FW_SYNC_PHY_MASK = (1 << 1) | (1 << 2);
 export const SW_FW_SYNC_REGSMP = 1 << 31;
 
+// TCPTIMER, section 8.2.3.1
+export const TCPTIMER_DURATION_MASK = 0xff;
+export const TCPTIMER_KICK_START = 1 << 8;
+export const TCPTIMER_ENABLE = 1 << 9;
+export const TCPTIMER_FINISH = 1 << 10;
+export const TCPTIMER_LOOP = 1 << 11;
+
 // Interrupt causes, section 8.2.3.5.1
 export const EICR_QUEUE_MASK = 0xffff;
 export const EICR_RX_MISS = 1 << 17;
 export const EICR_PCI_EXCEPTION = 1 << 18;
 export const EICR_LSC = 1 << 20;
 export const EICR_SDP2 = 1 << 26;
+export const EICR_TCP_TIMER = 1 << 30;
 export const EICR_OTHER_MASK = 0x7fff0000;
 export const EICR_OTHER_CLEAR_DISABLE_MASK = 0x3fff0000;
 

@@ -30,6 +30,7 @@ import { makeRxQueues, Receiver, type RxQueue } from "./receive.ts";
 import { REGISTERS } from "./registers.ts";
 import { bindSemaphores } from "./semaphores.ts";
 import { Statistics } from "./statistics.ts";
+import { TcpTimer } from "./tcp_timer.ts";
 import { TimeSync } from "./time_sync.ts";
 import { makeTxQueues, Transmitter, type TxQueue } from "./transmit.ts";
 import type { Violation } from "./violations.ts";
@@ -87,6 +88,7 @@ export class Card {
   readonly #eeprom: Eeprom;
   readonly #link: Link;
   readonly #timeSync: TimeSync;
+  readonly #tcpTimer: TcpTimer;
   readonly #order: InitOrder;
   readonly #rxQueues: RxQueue[];
   readonly #txQueues: TxQueue[];
@@ -120,6 +122,7 @@ export class Card {
       () => this.#receiver.reloadAddresses(),
     );
     this.#link = new Link(core, this.#interrupts);
+    this.#tcpTimer = new TcpTimer(core, this.#interrupts);
     this.#timeSync = new TimeSync(core, () => this.#link.speed);
     this.#rxQueues = makeRxQueues(core);
     this.#txQueues = makeTxQueues(core);
@@ -245,6 +248,7 @@ export class Card {
       this.#link.deadline(),
       this.#eeprom.deadline(),
       this.#transmitter.deadline(),
+      this.#tcpTimer.deadline(),
     );
   }
 
@@ -285,6 +289,7 @@ export class Card {
     this.#eeprom.reset();
     this.#link.reset();
     this.#timeSync.reset();
+    this.#tcpTimer.reset();
   }
 
   #runTimers(): void {
@@ -295,6 +300,7 @@ export class Card {
     }
     this.#eeprom.run();
     this.#link.run();
+    this.#tcpTimer.run();
     this.#interrupts.run();
   }
 

@@ -12,6 +12,7 @@ import {
   EICR_OTHER_CLEAR_DISABLE_MASK,
   EICR_OTHER_MASK,
   EICR_QUEUE_MASK,
+  EICR_TCP_TIMER,
   EITR_COUNTER_WRITE_DISABLE,
   EITR_INTERVAL_MASK,
   EITR_INTERVAL_SHIFT,
@@ -30,6 +31,7 @@ const QUEUE_COUNT = 128;
 export const VECTOR_COUNT = 64;
 const NO_VECTOR = -1;
 const HALF = 32;
+const IVAR_MISC_TCP_TIMER = 0;
 const IVAR_MISC_OTHER = 1;
 const IVAR_BYTES = 4;
 /** The vector that stands for all causes when MSI-X is off. */
@@ -49,6 +51,7 @@ export class Interrupts {
   readonly #rxVector = new Int8Array(QUEUE_COUNT).fill(NO_VECTOR);
   readonly #txVector = new Int8Array(QUEUE_COUNT).fill(NO_VECTOR);
   #otherVector = NO_VECTOR;
+  #timerVector = NO_VECTOR;
   /** Throttling: milliseconds between two interrupts, and the next allowed. */
   readonly #interval = new Float64Array(VECTOR_COUNT);
   readonly #nextAllowed = new Float64Array(VECTOR_COUNT);
@@ -71,6 +74,7 @@ export class Interrupts {
     this.#other = 0;
     this.#otherMask = 0;
     this.#otherVector = NO_VECTOR;
+    this.#timerVector = NO_VECTOR;
     this.#rxVector.fill(NO_VECTOR);
     this.#txVector.fill(NO_VECTOR);
     this.#interval.fill(0);
@@ -167,10 +171,17 @@ export class Interrupts {
     }
     this.#requested[0] |= wantedLow;
     this.#requested[1] |= wantedHigh;
-    if (wantedOther !== 0 && this.#otherVector !== NO_VECTOR) {
-      const vector = this.#otherVector;
-      this.#requested[vector >> 5] |= 1 << (vector & 31);
+    if ((wantedOther & EICR_TCP_TIMER) !== 0) {
+      this.#requestVector(this.#timerVector);
     }
+    if ((wantedOther & ~EICR_TCP_TIMER) !== 0) {
+      this.#requestVector(this.#otherVector);
+    }
+  }
+
+  #requestVector(vector: number): void {
+    if (vector === NO_VECTOR) return;
+    this.#requested[vector >> 5] |= 1 << (vector & 31);
   }
 
   #deliver(vector: number): void {
@@ -181,6 +192,7 @@ export class Interrupts {
     if (this.#msix) {
       this.#autoClear(half, bit);
       this.#autoMask(vector, half, bit);
+      if (vector === this.#timerVector) this.#clearTimer();
     }
     this.#fire(vector);
   }
@@ -191,6 +203,11 @@ export class Interrupts {
     if (!covered || (this.#core.registers.get("EIAC") & bit) !== 0) {
       this.#cause[half] &= ~bit;
     }
+  }
+
+  /** EIAC has a bit for the TCP timer too. */
+  #clearTimer(): void {
+    this.#other &= ~(EICR_TCP_TIMER & this.#core.registers.get("EIAC"));
   }
 
   /** Section 8.2.3.5.6: with GPIE.EIAME the message masks its own causes. */
@@ -311,6 +328,7 @@ export class Interrupts {
       for (let byte = 0; byte < IVAR_BYTES; byte++) {
         const vector = this.#allocation("IVAR_MISC", n, value, byte);
         if (byte === IVAR_MISC_OTHER) this.#otherVector = vector;
+        if (byte === IVAR_MISC_TCP_TIMER) this.#timerVector = vector;
       }
     });
     registers.onWrite("EITR", (n, value) => {

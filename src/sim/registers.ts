@@ -112,8 +112,9 @@ export const REGISTERS = {
     reset: 0x0000000f,
   }),
   FRTIMER: register("ro", "8.2.3.1", "Free Running Timer", 0x00048),
-  TCPTIMER: register("unmodelled", "8.2.3.1", "TCP Timer", 0x0004c, {
+  TCPTIMER: register("rw", "8.2.3.1", "TCP Timer", 0x0004c, {
     reset: 0x00000100,
+    writable: 0x00000fff,
   }),
   LEDCTL: register("rw", "8.2.3.1.6", "LED Control", 0x00200, {
     reset: 0x0f050201,

@@ -252,6 +252,49 @@ Deno.test("Card interrupts on link changes", () => {
   assertEquals(rig.interrupts, [5, 5]);
 });
 
+const TCP_TIMER = 1 << 30;
+const KICK_START = 1 << 8;
+const ENABLE = 1 << 9;
+const FINISH = 1 << 10;
+const LOOP = 1 << 11;
+
+Deno.test("Card's TCP timer interrupts on its own vector when its time is over", () => {
+  const rig = up();
+  rig.write("IVAR_MISC", 0x8586);
+  rig.write("EIMS", TCP_TIMER | LSC);
+  rig.write("TCPTIMER", 20 | ENABLE | KICK_START);
+  assertEquals(rig.card.deadline(rig.now), rig.now + 20);
+  rig.step(19);
+  assertEquals(rig.interrupts, []);
+  rig.step(1);
+  assertEquals(rig.interrupts, [6]);
+  assertEquals(rig.read("EICR"), TCP_TIMER);
+  rig.step(100);
+  assertEquals(rig.interrupts, [6], "once");
+  rig.write("EICS", LSC);
+  assertEquals(rig.interrupts, [6, 5]);
+  assertEquals(rig.messages(), []);
+});
+
+Deno.test("Card's TCP timer starts again by itself with Loop, and ends when told", () => {
+  const rig = up();
+  rig.write("IVAR_MISC", 0x8586);
+  rig.write("EIMS", TCP_TIMER);
+  rig.write("EIAC", TCP_TIMER);
+  rig.write("TCPTIMER", 5 | ENABLE | KICK_START | LOOP);
+  for (let i = 0; i < 3; i++) rig.step(5);
+  assertEquals(rig.interrupts, [6, 6, 6]);
+  assertEquals(rig.read("EICR"), 0, "EIAC clears it");
+  rig.write("TCPTIMER", 5 | ENABLE | FINISH);
+  assertEquals(rig.interrupts, [6, 6, 6, 6], "at once");
+  rig.step(50);
+  assertEquals(rig.interrupts.length, 4);
+  rig.write("TCPTIMER", 5 | ENABLE | KICK_START);
+  rig.write("TCPTIMER", 5);
+  rig.step(50);
+  assertEquals(rig.interrupts.length, 4, "stopped");
+});
+
 Deno.test("Card shows its causes at EICS without clearing them", () => {
   const rig = up();
   rig.write("EICS", LSC | 8);
