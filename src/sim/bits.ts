@@ -57,6 +57,13 @@ export const TCPTIMER_ENABLE = 1 << 9;
 export const TCPTIMER_FINISH = 1 << 10;
 export const TCPTIMER_LOOP = 1 << 11;
 
+// FCCFG, FCRTL and FCRTH, section 8.2.3.3
+export const FCCFG_LINK_FLOW_CONTROL = 1 << 3;
+export const FCRT_THRESHOLD_MASK = 0x7ffe0;
+export const FCRT_ENABLE = 1 << 31;
+/** 512 bit times at 10 Gbit/s (IEEE 802.3, annex 31B), in milliseconds. */
+export const PAUSE_QUANTUM_MS = 51.2e-6;
+
 // Interrupt causes, section 8.2.3.5.1
 export const EICR_QUEUE_MASK = 0xffff;
 export const EICR_RX_MISS = 1 << 17;

@@ -247,6 +247,7 @@ export class Card {
       this.#interrupts.deadline(),
       this.#link.deadline(),
       this.#eeprom.deadline(),
+      this.#receiver.deadline(),
       this.#transmitter.deadline(),
       this.#tcpTimer.deadline(),
     );

@@ -18,6 +18,7 @@ import {
   MFLCN_RFCE,
   MRQC_MODE_MASK,
   MRQC_MODE_RSS,
+  PAUSE_QUANTUM_MS,
   PBSIZE_SHIFT,
   RSS_TYPE_NONE,
   RXCSUM_PCSD,
@@ -52,6 +53,7 @@ import { Filters, REJECTED } from "./filters.ts";
 import { Frame, MINIMUM_FRAME } from "./frame.ts";
 import type { Interrupts } from "./interrupts.ts";
 import { publish, publishPair } from "./memory_order.ts";
+import { PauseSender } from "./pause.ts";
 import { DESCRIPTOR_WORDS_SHIFT, Ring } from "./ring.ts";
 import { Rss } from "./rss.ts";
 import type { Statistics } from "./statistics.ts";
@@ -67,8 +69,6 @@ const TAG_LENGTH = 4;
 const PAUSE_OPCODE = 14;
 const PAUSE_TIME = 16;
 const OPCODE_PAUSE = 1;
-/** 512 bit times at 10 Gbit/s. */
-const PAUSE_QUANTUM_MS = 51.2e-6;
 /** The longest frame without HLREG0.JUMBOEN, FCS included (8.2.3.22.8). */
 const STANDARD_FRAME = 1518;
 const ADDRESS_A0_DD = 1;
@@ -113,6 +113,8 @@ export class Receiver {
   #jumbo = false;
   /** Frames that wait in the card's memory for descriptors. */
   #held: FrameQueue | null = null;
+  #heldBytes = 0;
+  readonly #pause: PauseSender;
 
   constructor(
     core: Core,
@@ -126,6 +128,7 @@ export class Receiver {
     this.#rss = new Rss(core.registers);
     this.#classifier = new Classifier(core, this.#rss);
     this.#filters = new Filters(core);
+    this.#pause = new PauseSender(core, statistics);
     this.#bindGlobals();
     this.#bindRings();
     this.configure();
@@ -134,6 +137,8 @@ export class Receiver {
   /** Back to the state after a reset; held frames are lost. */
   reset(): void {
     this.#held = null;
+    this.#heldBytes = 0;
+    this.#pause.configure();
     this.#rss.reset();
     for (const queue of this.queues) {
       queue.reset();
@@ -194,7 +199,13 @@ export class Receiver {
       moved++;
       this.#accept(frame);
     }
+    if (this.#held !== null) this.#pause.check(this.#heldBytes, wire);
     return moved;
+  }
+
+  /** When the link partner must be told again to wait. */
+  deadline(): number {
+    return this.#pause.deadline();
   }
 
   /** A frame arrives from the transmitter, in loopback. */
@@ -397,7 +408,10 @@ export class Receiver {
         KB_SHIFT;
       this.#held = new FrameQueue(frameQueueBuffer(bytes));
     }
-    if (this.#held.push(frame)) return;
+    if (this.#held.push(frame)) {
+      this.#heldBytes += frame.length;
+      return;
+    }
     this.#statistics.add("RXMPC");
     this.#interrupts.raise(EICR_RX_MISS);
   }
@@ -411,6 +425,7 @@ export class Receiver {
       this.#classifier.findVlan(frame);
       if (!this.#place(frame)) break;
       held.drop();
+      this.#heldBytes -= frame.length;
       moved++;
     }
     return moved;
@@ -462,6 +477,7 @@ export class Receiver {
     for (const name of names) registers.onWrite(name, () => this.configure());
     registers.onWrite("RXPBSIZE", () => {
       if (this.#held?.empty === true) this.#held = null;
+      this.#heldBytes = this.#held === null ? 0 : this.#heldBytes;
     });
   }
 

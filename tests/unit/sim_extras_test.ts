@@ -62,6 +62,53 @@ Deno.test("Card only counts pause frames without MFLCN.RFCE", () => {
   assertEquals(rig.read("LXOFFRXCNT"), 1);
 });
 
+Deno.test("Card asks its partner to wait while its packet buffer is full", () => {
+  const rig = up({ dropEnable: false });
+  rig.write("FCCFG", 1 << 3);
+  rig.write("FCTTV", 0x1000);
+  rig.write("FCRTV", 0x800);
+  rig.write("FCRTH", (1 << 31) | 0x800);
+  rig.write("FCRTL", (1 << 31) | 0x400);
+  const room = rig.ringSize - 1;
+  for (let i = 0; i < room + 21; i++) rig.hand.toCard.push(makeFrame(100));
+  rig.step();
+  const [xoff] = rig.hand.fromCard.splice(0);
+  assertEquals([...xoff.slice(0, 18)], [
+    ...[1, 0x80, 0xc2, 0, 0, 1],
+    ...[2, 0xaa, 0xbb, 0xcc, 0xdd, 1],
+    ...[0x88, 0x08, 0, 1, 0x10, 0],
+  ]);
+  assertEquals(xoff.length, 60);
+  rig.step(0.05);
+  assertEquals(rig.hand.fromCard.length, 0, "it still waits");
+  rig.step(0.06);
+  assertEquals(
+    rig.hand.fromCard.splice(0).length,
+    1,
+    "after 2048 quanta again",
+  );
+  for (let i = 0; i < room; i++) rig.postRx(0, i);
+  rig.write("RDT", room - 1);
+  rig.step();
+  const [xon] = rig.hand.fromCard.splice(0);
+  assertEquals([...xon.slice(16, 18)], [0, 0]);
+  assertEquals(rig.read("LXOFFTXC"), 2);
+  assertEquals(rig.read("LXONTXC"), 1);
+  assertEquals(rig.card.deadline(rig.now), Infinity);
+  assertEquals(rig.messages(), []);
+});
+
+Deno.test("Card sends no pause frames without FCCFG or the threshold's bit", () => {
+  for (const [fccfg, fcrth] of [[0, 1 << 31], [1 << 3, 0]]) {
+    const rig = up({ dropEnable: false });
+    rig.write("FCCFG", fccfg);
+    rig.write("FCRTH", fcrth | 0x20);
+    for (let i = 0; i < 60; i++) rig.hand.toCard.push(makeFrame(100));
+    rig.step();
+    assertEquals(rig.hand.fromCard, []);
+  }
+});
+
 Deno.test("Card marks and places frames by their EtherType", () => {
   const rig = up({ rxQueues: 4 });
   rig.write("ETQF", 0x8000_88b5, 3);
