@@ -336,9 +336,11 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   resumeQueue(index: number): void {
     const { control, wake } = this.#queue(index);
     wake.clear();
-    Atomics.store(control.words, Word.Owner, 0);
-    Atomics.store(control.words, Word.Wanted, 0);
-    Atomics.store(control.words, Word.Stop, 0);
+    const { Owner, Wanted, RxUser, TxUser, Stop } = Word;
+    // Whoever used it has stopped, and `Stop` comes last.
+    for (const word of [Owner, Wanted, RxUser, TxUser, Stop]) {
+      Atomics.store(control.words, word, 0);
+    }
   }
 
   async haltQueue(index: number): Promise<void> {

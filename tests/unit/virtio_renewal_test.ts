@@ -117,6 +117,24 @@ for (const packed of [[], ["packed"]] as const) {
   });
 }
 
+Deno.test("the next user of a queue starts both halves afresh, whoever used them before", async () => {
+  await withVirtio({ offers: ALONE }, {}, async (rig) => {
+    const { device } = rig;
+    const pair = asWorker(rig, 0);
+    receiveNothing(pair);
+    const words = new Int32Array(device.describeQueue(0).control);
+    words[Word.TxUser] = 4712;
+    device.stopQueue(0);
+    device.resumeQueue(0);
+    rig.virtio.needsReset = true;
+    await until("it was reset", () => resets(rig) === 2);
+    receiveNothing(pair);
+    await until("it is back", () => isUp(rig));
+    assertEquals(rig.virtio.enabled.slice(0, 2), [0, 1]);
+    assertEquals(roundTrip(rig, 0, [7], pair), [7]);
+  });
+});
+
 Deno.test("each half is started afresh by the isolate that uses it", async () => {
   await withVirtio({ offers: ALONE }, {}, async (rig) => {
     const { device } = rig;
