@@ -2,6 +2,7 @@
  * The served card through the eyes of a raw client: version, regions, interrupts, memory, reset.
  */
 import { assert, assertEquals } from "@std/assert";
+import { DmaMemory } from "../../src/dma/memory.ts";
 import { closeFd, cString, libc } from "../../src/ffi/libc.ts";
 import { EventFd, PollSet } from "../../src/ffi/eventfd.ts";
 import { MemFd } from "../../src/ffi/mapping.ts";
@@ -40,6 +41,16 @@ const EIMS = 0x00880;
 const EICS_EX = 0x00a90;
 const EIMS_EX = 0x00aa0;
 const IVAR0 = 0x00900;
+const TDBAL = 0x06000;
+const TDLEN = 0x06008;
+const TDH = 0x06010;
+const TDT = 0x06018;
+const TXDCTL = 0x06028;
+const QUEUE_ENABLE = 1 << 25;
+const DMATXCTL = 0x04a80;
+/** Command of a legacy descriptor: end of packet, checksum, report. */
+const TX_EOP_IFCS_RS = 0x0b << 24;
+const PAGE = 4096;
 const GPIE = 0x00898;
 const GPIE_MSIX = 0x10;
 const IVAR_VALID = 0x80;
@@ -406,6 +417,52 @@ test("memory comes and goes, and is not mapped twice", (client) => {
     assertEquals(map(MEBIBYTE, MEBIBYTE), undefined);
   } finally {
     memory.close();
+  }
+});
+
+test("a ring in pages that lie anywhere is one ring for the card", (client) => {
+  const memory = DmaMemory.allocate({
+    bytes: 3 * PAGE,
+    backing: "memfd",
+    label: "ixl-test",
+  });
+  try {
+    const [ring, frame] = [0x10_0000, 0x20_0000];
+    const pages = [2, 1];
+    const fds = [memory.fd!];
+    pages.forEach((page, i) => {
+      const address = ring + i * PAGE;
+      const region = { address, size: PAGE, offset: page * PAGE };
+      assertEquals(client.map(region, fds), undefined);
+    });
+    const data = { address: frame, size: PAGE, offset: 0, flags: 1 };
+    assertEquals(client.map(data, fds), undefined, "to be read only");
+    const view = new DataView(memory.buffer, memory.byteOffset, 3 * PAGE);
+    const descriptor = (i: number) =>
+      pages[Math.floor(i / 256)] * PAGE + (i % 256) * 16;
+    const count = 300;
+    for (let i = 0; i < count; i++) {
+      view.setBigUint64(descriptor(i), BigInt(frame), true);
+      view.setUint32(descriptor(i) + 8, 60 | TX_EOP_IFCS_RS, true);
+    }
+    enable(client);
+    client.write32(BAR0, ESDP, LASER_ON);
+    while ((client.read32(BAR0, STATUS) & STATUS_LINK_UP) === 0);
+    client.write32(BAR0, TDBAL, ring);
+    client.write32(BAR0, TDLEN, 2 * PAGE);
+    client.write32(BAR0, DMATXCTL, 1);
+    client.write32(BAR0, TXDCTL, QUEUE_ENABLE);
+    while ((client.read32(BAR0, TXDCTL) & QUEUE_ENABLE) === 0);
+    client.write32(BAR0, TDT, count);
+    const deadline = performance.now() + LONG_MS;
+    while (client.read32(BAR0, TDH) !== count) {
+      assert(performance.now() < deadline, "not all are sent");
+    }
+    for (let i = 0; i < count; i++) {
+      assertEquals(view.getUint8(descriptor(i) + 12) & 1, 1, `${i} is done`);
+    }
+  } finally {
+    memory.free();
   }
 });
 
