@@ -36,7 +36,7 @@ export const Word = {
   Scratch: 13,
 } as const;
 
-const WORDS = 32;
+const WORDS = 48;
 
 /** Views of a queue pair's control block. */
 export class QueueControl {

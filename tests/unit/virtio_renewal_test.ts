@@ -135,6 +135,18 @@ Deno.test("the next user of a queue starts both halves afresh, whoever used them
   });
 });
 
+Deno.test("an isolate that gives a pair away leaves both halves to the next", async () => {
+  await withVirtio({ offers: ALONE }, {}, (rig) => {
+    const { device } = rig;
+    const words = new Int32Array(device.describeQueue(0).control);
+    device.queue(0).tx.send(new Batch(8));
+    receiveNothing(device.queue(0));
+    assert(words[Word.TxUser] !== 0 && words[Word.RxUser] !== 0);
+    device.describeQueue(0);
+    assertEquals([words[Word.TxUser], words[Word.RxUser]], [0, 0]);
+  });
+});
+
 Deno.test("each half is started afresh by the isolate that uses it", async () => {
   await withVirtio({ offers: ALONE }, {}, async (rig) => {
     const { device } = rig;

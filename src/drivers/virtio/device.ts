@@ -39,6 +39,7 @@ import { createRxQueue, createTxQueue, renewPair } from "./queues.ts";
 import type { VirtioRxQueue } from "./rx.ts";
 import { RSS_TABLE_SIZE, Settings } from "./settings.ts";
 import type { VirtioTxQueue } from "./tx.ts";
+import { leave } from "./users.ts";
 
 /** The name of this driver. */
 export const DRIVER = "virtio";
@@ -229,6 +230,7 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
   override describeQueue(index: number): QueueDescription {
     const description = super.describeQueue(index);
     this.#described.add(index);
+    leave(this.controlWords(index));
     return description;
   }
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Word } from "../queue_control.ts";
+import { Word } from "../queue_control.ts";
 
 /** The word of a half. */
 export type UserWord = typeof Word.RxUser | typeof Word.TxUser;
@@ -23,6 +23,13 @@ export function use(words: Int32Array, half: UserWord): void {
     const user = Atomics.load(words, half);
     if (user === RENEWING) continue;
     if (Atomics.compareExchange(words, half, user, ISOLATE) === user) return;
+  }
+}
+
+/** Says that this isolate uses neither half from now on: another one will. */
+export function leave(words: Int32Array): void {
+  for (const half of [Word.RxUser, Word.TxUser]) {
+    Atomics.compareExchange(words, half, ISOLATE, 0);
   }
 }
 
