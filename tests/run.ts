@@ -215,7 +215,10 @@ async function runTier(
   const lacking = tier.needs.map(whyMissing).filter((why) => why !== undefined);
   if (lacking.length > 0) {
     const skipped = [{ name: `tier ${tier.name}`, reason: lacking.join("; ") }];
-    return { passed: 0, failed: onCi() ? 1 : 0, skipped };
+    const failures = onCi()
+      ? skipped.map(({ name, reason }) => ({ name, why: `needs ${reason}` }))
+      : [];
+    return { passed: 0, failed: failures.length, failures, skipped };
   }
   using hugepages = reserveHugepages(tier.hugepages);
   const env = { IXL_TEST_HUGEPAGES: hugepages.available ? "1" : "0" };
@@ -273,6 +276,7 @@ async function runTests(
     atTheEnd,
   });
   const result = parseReport(
+    path,
     existsSync(report) ? Deno.readTextFileSync(report) : "",
     success,
   );
@@ -288,6 +292,7 @@ function sum(reports: readonly TierReport[]): TierReport {
   return {
     passed: reports.reduce((sum, { passed }) => sum + passed, 0),
     failed: reports.reduce((sum, { failed }) => sum + failed, 0),
+    failures: reports.flatMap(({ failures }) => failures),
     skipped: reports.flatMap(({ skipped }) => skipped),
   };
 }
@@ -302,8 +307,13 @@ async function runTiers({ tiers, filter }: Options): Promise<TierReport> {
   return sum(reports);
 }
 
-function printSummary({ passed, failed, skipped }: TierReport): void {
+function printSummary(
+  { passed, failed, failures, skipped }: TierReport,
+): void {
   console.log("");
+  for (const { name, why } of failures) {
+    console.log(`failed: ${name}\n${why.replaceAll(/^/gm, "  ")}\n`);
+  }
   for (const { name, reason } of skipped) {
     console.log(`skipped: ${name} (needs ${reason})`);
   }

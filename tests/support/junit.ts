@@ -12,12 +12,23 @@ export interface TierReport {
   passed: number;
   /** Tests that failed, or 1 when the process failed without naming one. */
   failed: number;
+  /** What failed, steps of tests too. */
+  failures: Failure[];
   /** Tests that did not run although nobody filtered them out. */
   skipped: SkippedTest[];
 }
 
+/** A test or a step that failed. */
+export interface Failure {
+  name: string;
+  /** The error, with its stack. */
+  why: string;
+}
+
 interface TestCase {
   name: string;
+  /** The error of one that failed. */
+  why: string;
   outcome: "passed" | "failed" | "ignored" | "filtered";
 }
 
@@ -44,6 +55,7 @@ function testCases(suite: string): TestCase[] {
   const pattern = /<testcase\b([^>]*?)(?:\/>|>(.*?)<\/testcase>)/gs;
   return Array.from(suite.matchAll(pattern), ([, attributes, body = ""]) => ({
     name: unescape(/\bname="([^"]*)"/.exec(attributes)?.[1] ?? ""),
+    why: unescape(/<(?:failure|error)\b[^>]*>([^<]*)/.exec(body)?.[1] ?? ""),
     outcome: outcomeOf(attributes, body),
   }));
 }
@@ -67,23 +79,40 @@ function withoutSteps(cases: TestCase[]): TestCase[] {
 /**
  * Counts what a report says.
  *
+ * @param path the file or folder of tests that it is about
  * @param xml the report; empty if none was written
  * @param success whether the process ended well. If not, and no test is to
  * blame (a file that does not compile, an error outside any test, a crash),
  * that counts as one failure.
  */
-export function parseReport(xml: string, success: boolean): TierReport {
+export function parseReport(
+  path: string,
+  xml: string,
+  success: boolean,
+): TierReport {
   const suites = Array.from(
     xml.matchAll(/<testsuite\b.*?<\/testsuite>/gs),
-    ([suite]) => withoutSteps(testCases(suite)),
-  ).flat();
+    ([suite]) => testCases(suite),
+  );
+  const tests = suites.flatMap(withoutSteps);
   const count = (outcome: TestCase["outcome"]) =>
-    suites.filter((test) => test.outcome === outcome).length;
-  const failed = count("failed");
+    tests.filter((test) => test.outcome === outcome).length;
+  const failures: Failure[] = suites.flat()
+    .filter(({ outcome }) => outcome === "failed")
+    .map(({ name, why }) => ({ name, why }));
+  let failed = count("failed");
+  if (!success && failed === 0) {
+    failed = 1;
+    failures.push({
+      name: path,
+      why: "it ended badly, and no test is to blame",
+    });
+  }
   return {
     passed: count("passed"),
-    failed: !success && failed === 0 ? 1 : failed,
-    skipped: suites.filter(({ outcome }) => outcome === "ignored")
+    failed,
+    failures,
+    skipped: tests.filter(({ outcome }) => outcome === "ignored")
       .map(({ name }) => ({ name, reason: "nothing: it is ignored by hand" })),
   };
 }

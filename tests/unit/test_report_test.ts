@@ -28,17 +28,27 @@ const REPORT = `<?xml version="1.0" encoding="UTF-8"?>
 </testsuites>`;
 
 Deno.test("parseReport() counts tests, not steps or what was filtered out", () => {
-  const { passed, failed, skipped } = parseReport(REPORT, false);
+  const { passed, failed, skipped } = parseReport("tests/unit", REPORT, false);
   assertEquals([passed, failed], [1, 2]);
   assertEquals(skipped.map(({ name }) => name), ["ignored"]);
 });
 
+Deno.test("parseReport() says what failed, steps too, and why", () => {
+  assertEquals(parseReport("tests/unit", REPORT, false).failures, [
+    { name: "steps() fails", why: "1 test step failed." },
+    { name: "throws", why: "Error: </testcase>" },
+    { name: "steps() fails > two", why: "Error: x" },
+  ]);
+});
+
 Deno.test("parseReport() counts a crash without a report as one failure", () => {
-  assertEquals(parseReport("", false).failed, 1);
+  const { failed, failures } = parseReport("tests/unit", "", false);
+  assertEquals(failed, 1);
+  assertEquals(failures.map(({ name }) => name), ["tests/unit"]);
 });
 
 Deno.test("parseReport() counts a failure that no test is to blame for", () => {
   const passing = REPORT.replaceAll(/<failure.*?<\/failure>/gs, "");
-  assertEquals(parseReport(passing, false).failed, 1);
-  assertEquals(parseReport(passing, true).failed, 0);
+  assertEquals(parseReport("tests/unit", passing, false).failed, 1);
+  assertEquals(parseReport("tests/unit", passing, true).failed, 0);
 });
