@@ -7,12 +7,8 @@ import { Batch } from "../../src/batch.ts";
 import type { VirtioFeatureName } from "../../src/drivers/virtio/features.ts";
 import { DeviceFaultError } from "../../src/errors.ts";
 import { INDEX_MASK, Mempool } from "../../src/mempool.ts";
-import {
-  type BackendQueue,
-  PackedBackend,
-  SplitBackend,
-  type Taken,
-} from "../support/virtio_backend.ts";
+import type { Taken } from "../support/virtio_backend.ts";
+import { absurd, lieInRing, type Random } from "../support/virtio_lies.ts";
 import {
   featureCombinations,
   numbered,
@@ -24,28 +20,6 @@ const ONLY_CASE = Number(Deno.env.get("IXL_CASE") ?? 0);
 /** Over all combinations: more than 100,000. */
 const CASES_EACH = 3200;
 const ENTRIES = 160;
-
-type Random = (below: number) => number;
-
-/** Numbers that are wrong in the way that numbers are wrong. */
-function absurd(random: Random, bits: 16 | 32): number {
-  const top = bits === 16 ? 0xffff : 0xffff_ffff;
-  const choices = [
-    0,
-    1,
-    random(70),
-    63,
-    64,
-    65,
-    256,
-    0x7fff,
-    0x8000,
-    top - random(3),
-    random(0x1_0000),
-    (random(0x1_0000) * 0x1_0000 + random(0x1_0000)) % (top + 1),
-  ];
-  return choices[random(choices.length)];
-}
 
 /** One device that does right for a while, and then does not. */
 class Liar {
@@ -175,9 +149,7 @@ class Liar {
     if (!this.#broken && random(3) === 0) return this.#lieInHeader();
     // From now on the strict device has lost its way.
     this.#broken = true;
-    const queue = random(2) === 0 ? rig.rxDevice : rig.txDevice;
-    if (queue instanceof SplitBackend) this.#lieSplit(queue);
-    else if (queue instanceof PackedBackend) this.#liePacked(queue);
+    lieInRing(random(2) === 0 ? rig.rxDevice : rig.txDevice, random);
   }
 
   #lieInHeader(): void {
@@ -191,65 +163,6 @@ class Liar {
       csumOffset: absurd(random, 16),
       buffers: random(2) === 0 ? 1 : absurd(random, 16),
     });
-  }
-
-  #lieSplit(queue: SplitBackend): void {
-    const { random } = this;
-    const used = queue.usedIndex;
-    switch (random(5)) {
-      case 0: // Wrong ids and lengths.
-        queue.writeEntry(used, absurd(random, 32), absurd(random, 32));
-        queue.writeIndex(used + 1);
-        break;
-      case 1: // A right id with a wrong length.
-        queue.writeEntry(used, random(64), absurd(random, 32));
-        queue.writeIndex(used + 1);
-        break;
-      case 2: // An index that jumps, or goes back.
-        queue.writeIndex(absurd(random, 16));
-        break;
-      case 3: // Entries again.
-        queue.writeIndex(used + 1 + random(70));
-        break;
-      default: // What the driver wrote is overwritten.
-        this.#scribble(queue);
-    }
-  }
-
-  #liePacked(queue: PackedBackend): void {
-    const { random } = this;
-    const { at, wrap } = queue.usedPlace;
-    const { size } = queue.place;
-    switch (random(5)) {
-      case 0:
-        queue.writeUsed(at, absurd(random, 16), absurd(random, 32), wrap);
-        break;
-      case 1:
-        queue.writeUsed(at, random(64), absurd(random, 32), wrap);
-        break;
-      case 2: // Of the wrong round, or in the wrong place.
-        queue.writeUsed(random(size), random(64), random(300), random(2) === 0);
-        break;
-      case 3: // One descriptor twice.
-        queue.writeUsed(at, at, 100, wrap);
-        if (at + 1 < size) queue.writeUsed(at + 1, at, 100, wrap);
-        break;
-      default:
-        this.#scribble(queue);
-    }
-  }
-
-  /** Overwrites words of the rings and tables anywhere. */
-  #scribble(queue: BackendQueue): void {
-    const { random } = this;
-    const { descriptors, driver, device, size } = queue.place;
-    const start = [descriptors, driver, device][random(3)];
-    const most = start === descriptors ? size * 16 : 4;
-    const view = queue.memory.at(start, most);
-    for (let n = 1 + random(4); n > 0; n--) {
-      const offset = random(most / 4) * 4;
-      view.setUint32(offset, absurd(random, 32), true);
-    }
   }
 
   /** A broken pair stays broken, in both halves, and touches nothing. */
