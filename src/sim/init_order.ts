@@ -8,7 +8,9 @@
 
 import {
   DMATXCTL_TE,
+  HLREG0_JUMBOEN,
   HLREG0_RXCRCSTRP,
+  MAXFRS_SHIFT,
   PBSIZE_SHIFT,
   RDRXCTL_CRC_STRIP,
   RDRXCTL_DMAIDONE,
@@ -37,6 +39,8 @@ import type { Ring } from "./ring.ts";
 import type { TxQueue } from "./transmit.ts";
 
 const RING_ALIGNMENT = 128;
+/** What the 15.5 KB of section 1.3 are, FCS included. */
+const LONGEST_FRAME = 15872;
 /** 8192 descriptors, what RDLEN and TDLEN are validated for (8.2.3.8.3). */
 const LONGEST_RING = 128 * 1024;
 const PACKET_BUFFERS = 8;
@@ -193,6 +197,14 @@ export class InitOrder {
       this.#record(
         "RXCTRL.RXEN set while no receive queue is enabled: it comes after " +
           "all other receive settings (4.6.7)",
+      );
+    }
+    const isJumbo = (registers.get("HLREG0") & HLREG0_JUMBOEN) !== 0;
+    const longest = registers.get("MAXFRS") >>> MAXFRS_SHIFT;
+    if (isJumbo && longest > LONGEST_FRAME) {
+      this.#record(
+        `RXCTRL.RXEN set with MAXFRS at ${longest} bytes: frames have up to ` +
+          "15.5 KB with their FCS (1.3, 8.2.3.22.13)",
       );
     }
     const macStrips = (registers.get("HLREG0") & HLREG0_RXCRCSTRP) !== 0;

@@ -210,7 +210,7 @@ Deno.test("ixgbe refuses a card with a damaged EEPROM", async () => {
 
 const WRONG: [keyof DeviceOptions, DeviceOptions][] = [
   ["queues", { queues: 17 }],
-  ["maxFrameSize", { maxFrameSize: 15873 }],
+  ["maxFrameSize", { maxFrameSize: 15869 }],
   ["entrySize", { entrySize: 512 }],
   ["interruptIntervalUs", { interruptIntervalUs: 2000 }],
 ];

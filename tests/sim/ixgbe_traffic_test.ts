@@ -225,11 +225,14 @@ function forward(rig: IxgbeRig, batch: Batch): void {
   }
 }
 
-Deno.test("ixgbe receives the longest frame of the chip", async () => {
-  await withIxgbe({ maxFrameSize: 15872 }, (rig) => {
-    const frame = numberedFrame(1, 15872);
+Deno.test("ixgbe receives and sends the longest frame of the chip", async () => {
+  await withIxgbe({ maxFrameSize: 15868 }, (rig) => {
+    const frame = numberedFrame(1, 15868);
     rig.wire.toCard.push(frame);
     assertEquals(receiveAll(rig), [frame]);
+    rig.wire.toCard.push(frame);
+    forward(rig, new Batch(8));
+    assertEquals(rig.wire.fromCard, [frame]);
   });
 });
 

@@ -95,6 +95,14 @@ const mistakes: [string, RegExp, () => Rig][] = [
     rig.write("RXCTRL", 1);
     return rig;
   }],
+  ["RXEN with frames beyond the longest", /MAXFRS at 15873 bytes/, () => {
+    const rig = up();
+    rig.write("RXCTRL", 0);
+    rig.set("HLREG0", 1 << 2); // JUMBOEN
+    rig.write("MAXFRS", 15873 << 16);
+    rig.enableReceive();
+    return rig;
+  }],
   ["RXEN before any queue runs", /RXEN.*no receive queue/, () => {
     const rig = fresh();
     rig.softwareReset();

@@ -60,8 +60,8 @@ export const CHIP_X550: ChipModel = {
 
 /** Most queues that RSS spreads over (7.1.2.8): a pair beyond it would never receive. */
 export const MAX_QUEUES = 16;
-/** Largest frame without its check sequence: 15.5 KiB with it and what stands before it (1.3). */
-export const MAX_FRAME_SIZE = 15872;
+/** Largest frame without its check sequence: 15.5 KiB with it (1.3). */
+export const MAX_FRAME_SIZE = 15872 - 4;
 /** Receive addresses: the station and 127 others (8.2.3.7.8). */
 export const MAC_SLOTS = 128;
 
