@@ -53,7 +53,7 @@ export function frameScenarios(on: OnCard): void {
     await step("changes the size of its pool in use", () => resizes(card, nic));
     await step(
       "tells of its link while it polls",
-      () => tellsOfLink(card, nic),
+      () => tellsOfLink(card, nic, model),
     );
     await card.ask("stopWorkers");
     await step("drops a frame that is too long", async () => {
@@ -79,7 +79,7 @@ async function identity(card: Card, nic: Nic, model: Model): Promise<void> {
     driver: model.driver,
     model: model.name,
     macAddress: nic.mac,
-    linkSpeed: 1000,
+    linkSpeed: model.linkSpeed,
     queues: 1,
     features: model.features,
   });
@@ -120,7 +120,11 @@ async function resizes(card: Card, nic: Nic): Promise<void> {
   await echoes(nic, frames);
 }
 
-async function tellsOfLink(card: Card, nic: Nic): Promise<void> {
+async function tellsOfLink(
+  card: Card,
+  nic: Nic,
+  { linkSpeed }: Model,
+): Promise<void> {
   const told = (count: number) =>
     eventually(
       `change ${count} of the link`,
@@ -132,7 +136,7 @@ async function tellsOfLink(card: Card, nic: Nic): Promise<void> {
   await told(2);
   assertEquals(await card.ask<LinkState[]>("links"), [
     { up: false, speed: 0 },
-    { up: true, speed: 1000 },
+    { up: true, speed: linkSpeed },
   ]);
   await echoes(nic, ofSizes(nic, [60]));
 }

@@ -1,5 +1,5 @@
 /**
- * What every scenario of the gigabit cards needs.
+ * What every scenario of the Intel cards needs.
  *
  * @module
  */
