@@ -5,6 +5,7 @@
  */
 import type { BusDescription, QueueBus } from "./bus.ts";
 import { SimRegisters } from "./sim/channel.ts";
+import { VirtioPortNotifier } from "./vfio/ports.ts";
 import { MappedRegisters, VirtioPciNotifier } from "./vfio/registers.ts";
 import { VhostUserNotifier } from "./vhost_user/notifier.ts";
 
@@ -17,6 +18,8 @@ export function openQueueBus(description: BusDescription): QueueBus {
       return new MappedRegisters(description);
     case "virtio-pci":
       return new VirtioPciNotifier(description);
+    case "virtio-ports":
+      return new VirtioPortNotifier(description);
     case "vhost-user":
       return new VhostUserNotifier(description);
   }

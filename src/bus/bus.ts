@@ -119,6 +119,28 @@ export interface InterruptStatusDescription {
   readonly offset: number;
 }
 
+/** I/O ports of a device, through its file. */
+export interface PortsDescription {
+  /** The device's file. */
+  readonly deviceFd: number;
+  /** Where the ports begin in it. */
+  readonly fileOffset: number;
+  /** How many there are. */
+  readonly byteLength: number;
+  /** Whether its interrupt is an INTx line, which the kernel masks each time. */
+  readonly intx: boolean;
+}
+
+/** How another isolate notifies a virtio device by its legacy interface, which is I/O ports: structured-clonable. */
+export interface VirtioPortsBusDescription extends PortsDescription {
+  /** Which bus. */
+  readonly kind: "virtio-ports";
+  /** The port to which the number of a virtqueue is written. */
+  readonly notifyOffset: number;
+  /** The port that is read to take an INTx line down (4.1.4.5). */
+  readonly interruptStatusOffset: number;
+}
+
 /** How another isolate notifies a vhost-user backend: structured-clonable. */
 export interface VhostUserBusDescription {
   /** Which bus. */
@@ -132,6 +154,7 @@ export type BusDescription =
   | SimBusDescription
   | VfioBusDescription
   | VirtioPciBusDescription
+  | VirtioPortsBusDescription
   | VhostUserBusDescription;
 
 /** One device on a bus, opened exclusively. */
@@ -166,10 +189,12 @@ export interface PciBusDevice extends BusDevice {
   readonly config: ConfigSpace;
 }
 
-/** A PCI device whose other base address registers can be mapped too. */
+/** A PCI device whose other base address registers can be reached too, until it is closed. */
 export interface BarBusDevice extends PciBusDevice {
-  /** Maps a base address register, until the device is closed. Throws a NotSupportedError where there is none. */
+  /** Maps a base address register. Throws a NotSupportedError where there is none. */
   mapBar(index: number): MappedBar;
+  /** Opens a base address register of I/O ports. Throws a NotSupportedError where there is none. */
+  openPorts(index: number): IoPorts;
 }
 
 /** A base address register, mapped. */
@@ -178,6 +203,14 @@ export interface MappedBar {
   readonly registers: RegisterWindow;
   /** What another isolate needs to reach it. */
   readonly description: VfioBusDescription;
+}
+
+/** A base address register of I/O ports: each access is a call of the kernel. */
+export interface IoPorts {
+  /** Its registers in this isolate. They read as ones where the device has gone. */
+  readonly registers: RegisterWindow;
+  /** What another isolate needs to reach it. */
+  readonly description: PortsDescription;
 }
 
 /** A virtio device that is not on PCI. */

@@ -29,6 +29,11 @@ export interface VirtqueueSetup extends VirtqueueAddresses {
 export interface VirtioTransport extends VirtioQueueBus {
   /** What carries it, for messages: "PCI", "vhost-user". */
   readonly name: string;
+  /**
+   * True for the legacy interface, which is older than version 1.0 (2.2.3, 2.7.2): split rings of exactly
+   * {@linkcode largestSize} descriptors, in one piece whose beginning alone the device is told. Default: false.
+   */
+  readonly legacy?: boolean;
   /** Feature bits that the device offers. Known after the first {@linkcode reset}. */
   readonly offered: bigint;
   /** Virtqueues that the device has, the control queue included: of several pairs only once their use is accepted. */

@@ -49,7 +49,7 @@ import { DRIVER as IXGBE, IxgbeDevice } from "./ixgbe/device.ts";
 import { IxgbeRxQueue } from "./ixgbe/rx.ts";
 import { IxgbeTxQueue } from "./ixgbe/tx.ts";
 import { DRIVER as VIRTIO, VirtioDevice } from "./virtio/device.ts";
-import { VirtioPciTransport } from "./virtio/pci.ts";
+import { openPciTransport } from "./virtio/pci_transport.ts";
 import { createRxQueue, createTxQueue } from "./virtio/queues.ts";
 
 /** A card that a driver here knows. */
@@ -105,7 +105,7 @@ function virtio(device: number, name: string): Entry {
     name,
     driver: VIRTIO,
     open: (bus, config) =>
-      new VirtioDevice(bus, config, new VirtioPciTransport(withBars(bus))),
+      new VirtioDevice(bus, config, openPciTransport(withBars(bus))),
   };
 }
 
@@ -146,7 +146,7 @@ const ENTRIES: readonly Entry[] = [
   ixgbe(0x1560, "Intel X540-T1 (10GBASE-T)", CHIP_X540),
   ixgbe(0x1563, "Intel X550-T2 (10GBASE-T)", CHIP_X550),
   ixgbe(0x15d1, "Intel X550-T1 (10GBASE-T)", CHIP_X550),
-  virtio(0x1000, "Virtio network device (transitional)"),
+  virtio(0x1000, "Virtio network device (transitional or legacy)"),
   virtio(0x1041, "Virtio network device"),
 ];
 

@@ -8,6 +8,7 @@ import type {
   BusDescription,
   ConfigSpace,
   InterruptVectors,
+  IoPorts,
   MappedBar,
   Registers,
 } from "../../src/bus/bus.ts";
@@ -237,6 +238,10 @@ export class VirtioPciBus implements BarBusDevice {
   }
 
   setBusMaster(): void {}
+
+  openPorts(index: number): IoPorts {
+    throw new NotSupportedError(`BAR ${index} has no I/O ports`);
+  }
 
   reset(): boolean {
     return false;

@@ -42,6 +42,8 @@ import { DeviceMemory } from "./virtio_memory.ts";
 export interface RigOptions extends DeviceOptions {
   /** Features besides VERSION_1. */
   readonly features?: readonly VirtioFeatureName[];
+  /** True for a device without VERSION_1: the rings and headers of before (2.7.2, 5.1.6.1). */
+  readonly legacy?: boolean;
   /** Packets in the pool. */
   readonly entries?: number;
 }
@@ -87,8 +89,9 @@ export class VirtioRig {
   readonly #spare: Taken[] = [];
 
   constructor(options: RigOptions = {}) {
-    const { features: names = [], entries = 512, ...rest } = options;
-    const features = acceptedFeatures(featureBits(["version-1", ...names]));
+    const { features: names = [], legacy, entries = 512, ...rest } = options;
+    const version: VirtioFeatureName = legacy ? "any-layout" : "version-1";
+    const features = acceptedFeatures(featureBits([version, ...names]));
     const config = completeConfig({
       rxDepth: 64,
       txDepth: 64,
@@ -98,8 +101,12 @@ export class VirtioRig {
     });
     const { rxDepth, txDepth } = config;
     this.#names = names;
-    this.headerBytes = names.includes("hash-report") ? 20 : 12;
     this.mergeable = names.includes("mergeable");
+    this.headerBytes = names.includes("hash-report")
+      ? 20
+      : legacy && !this.mergeable
+      ? 10
+      : 12;
     this.pool = Mempool.create({
       entries,
       entrySize: config.entrySize,
@@ -226,7 +233,9 @@ export class VirtioRig {
     view.setUint16(4, header.gsoSize ?? 0, true);
     view.setUint16(6, header.csumStart ?? 0, true);
     view.setUint16(8, header.csumOffset ?? 0, true);
-    view.setUint16(10, header.buffers ?? parts.length, true);
+    if (this.headerBytes > 10) {
+      view.setUint16(10, header.buffers ?? parts.length, true);
+    }
     if (this.headerBytes > 12) {
       view.setUint32(12, header.hash ?? 0, true);
       view.setUint16(16, header.hashType ?? 0, true);
@@ -270,7 +279,9 @@ export class VirtioRig {
       assertEquals(header.getUint16(6, true), 0, "csum_start");
       assertEquals(header.getUint16(8, true), 0, "csum_offset");
     }
-    assertEquals(header.getUint16(10, true), 0, "5.1.6.2.1: num_buffers");
+    if (header.byteLength > 10) {
+      assertEquals(header.getUint16(10, true), 0, "5.1.6.2.1: num_buffers");
+    }
     for (let i = 12; i < header.byteLength; i++) {
       assertEquals(header.getUint8(i), 0, "hash fields");
     }

@@ -206,8 +206,8 @@ function withControlQueue(
   test: (queue: ControlQueue, ring: DeviceRing) => void,
   onNotify: (ring: DeviceRing) => void,
 ): void {
-  const features = acceptedFeatures(featureBits(names));
-  const depth = controlQueueDepth(3);
+  const features = acceptedFeatures(featureBits(["version-1", ...names]));
+  const depth = controlQueueDepth(features, 3);
   const memory = DmaMemory.allocate({
     bytes: controlQueueBytes(features, depth),
     backing: "plain",

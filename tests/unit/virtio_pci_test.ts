@@ -1,5 +1,11 @@
 /** A virtio device on PCI: finding its structures whatever it says, and what is written to them. */
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
 import {
   MappedRegisters,
   VirtioPciNotifier,
@@ -10,6 +16,7 @@ import {
   StructureType,
 } from "../../src/drivers/virtio/pci_capabilities.ts";
 import { VirtioPciTransport } from "../../src/drivers/virtio/pci.ts";
+import { openPciTransport } from "../../src/drivers/virtio/pci_transport.ts";
 import {
   DeviceFaultError,
   DeviceTimeoutError,
@@ -21,7 +28,6 @@ import {
   At,
   C,
   OFFERED,
-  QEMU_LEGACY,
   QEMU_ROOT_BUS,
   QEMU_ROOT_PORT,
   VirtioPciBus,
@@ -355,21 +361,15 @@ Deno.test("a device without an MSI-X or INTx interrupt is not driven", () => {
   );
 });
 
-Deno.test("a device with the legacy interface alone is refused, with what to do", () => {
-  const bus = new VirtioPciBus({ config: QEMU_LEGACY });
-  assertEquals(bus.ids.device, 0x1000);
-  assertThrows(
-    () => new VirtioPciTransport(bus),
-    NotSupportedError,
-    "disable-modern=off,disable-legacy=on,iommu_platform=on",
-  );
-});
-
-Deno.test("a transitional device is driven by its modern interface", async () => {
+Deno.test("a transitional device is driven by its modern interface", () => {
   const config = changed([0x02, 0x00, 0x10], [0x08, 0]);
-  const { bus, transport } = await ready({ config });
-  assertEquals(bus.ids.device, 0x1000);
-  assertEquals(transport.virtqueueCount, 3);
+  for (const physical of [false, true]) {
+    const bus = new VirtioPciBus({ config, physical });
+    assertEquals(bus.ids.device, 0x1000);
+    const transport = openPciTransport(bus);
+    assertInstanceOf(transport, VirtioPciTransport);
+    assertEquals(transport.virtqueueCount, 3);
+  }
 });
 
 Deno.test("a device that goes around the IOMMU is refused, unless there is none", async () => {

@@ -209,10 +209,12 @@ function play(
   features: readonly VirtioFeatureName[],
   seed: number,
   debug: boolean,
+  legacy = false,
 ): void {
   const rig = new VirtioRig({
     features,
     debug,
+    legacy,
     entries: ENTRIES,
     entrySize: 256,
     maxFrameSize: 2000,
@@ -251,5 +253,18 @@ featureCombinations().forEach((features, seed) => {
     // The driver is faster, and goes other ways, where it need not catch misuse.
     play(features, seed, true);
     play(features, seed, false);
+  });
+});
+
+/** What there is without VERSION_1. */
+const legacyCombinations = featureCombinations().filter((features) =>
+  !features.includes("packed") && !features.includes("in-order")
+);
+
+legacyCombinations.forEach((features, seed) => {
+  const name = features.join(", ") || "nothing else";
+  Deno.test(`random traffic by the legacy interface with ${name} (seed ${seed})`, () => {
+    play(features, seed, true, true);
+    play(features, seed, false, true);
   });
 });

@@ -26,6 +26,7 @@ import type {
   BarBusDevice,
   ConfigSpace,
   InterruptVectors,
+  IoPorts,
   MappedBar,
   Registers,
   VfioBusDescription,
@@ -40,13 +41,20 @@ import {
   setIrqs,
   unmaskIntx,
 } from "./ioctl.ts";
+import { PortWindow } from "./ports.ts";
 import { MappedRegion, MappedRegisters } from "./registers.ts";
 
 const BAR_0 = 0;
 const CONFIG_REGION = 7;
 const COMMAND = 0x04;
+const COMMAND_IO = 1 << 0;
 const COMMAND_MEMORY = 1 << 1;
 const COMMAND_BUS_MASTER = 1 << 2;
+
+/** Where base address register 0 is, and the bit of one that has I/O ports. */
+const FIRST_BASE_ADDRESS = 0x10;
+const BASE_ADDRESS_BYTES = 4;
+const BASE_ADDRESS_IO = 1;
 
 const NO_IOMMU_WARNING =
   "no IOMMU: the card, or a mistake in its driver, can read and overwrite any memory of this machine, the kernel's too; the kernel marks itself tainted";
@@ -66,6 +74,7 @@ export class VfioBusDevice implements BarBusDevice {
   readonly #group: GroupName;
   readonly #file: VfioFile;
   readonly #bars = new Map<number, MappedBar & { region: MappedRegion }>();
+  readonly #ports: PortWindow[] = [];
   #closed = false;
 
   private constructor(
@@ -155,6 +164,29 @@ export class VfioBusDevice implements BarBusDevice {
     return bar;
   }
 
+  openPorts(index: number): IoPorts {
+    const { fd } = this.#file;
+    const { size, offset } = regionInfo(fd, index);
+    const at = FIRST_BASE_ADDRESS + BASE_ADDRESS_BYTES * index;
+    const isPorts = (this.config.read(at, 4) & BASE_ADDRESS_IO) !== 0;
+    if (!isPorts || size === 0) {
+      throw new NotSupportedError(
+        `BAR ${index} of ${this.address} has no I/O ports`,
+      );
+    }
+    const command = this.config.read(COMMAND, 2);
+    this.config.write(COMMAND, command | COMMAND_IO, 2);
+    const description = {
+      deviceFd: fd,
+      fileOffset: offset,
+      byteLength: size,
+      intx: this.interrupts.kind === "intx",
+    };
+    const registers = new PortWindow(description);
+    this.#ports.push(registers);
+    return { registers, description };
+  }
+
   setBusMaster(enabled: boolean): void {
     const command = this.config.read(COMMAND, 2) | COMMAND_MEMORY;
     this.config.write(
@@ -178,6 +210,7 @@ export class VfioBusDevice implements BarBusDevice {
     if (!this.#closed) {
       this.#closed = true;
       for (const { region } of this.#bars.values()) region.unmap();
+      for (const ports of this.#ports) ports.close();
       closeFd(this.#file.fd);
       this.removal.close();
       this.#file.container.release(this.address, this.#group);

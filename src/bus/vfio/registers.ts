@@ -93,7 +93,7 @@ export class MappedRegisters implements RegisterQueueBus, RegisterWindow {
 }
 
 /** The bit of interrupt status that tells of changes of device configuration (virtio 1.2, 4.1.4.5). */
-const CONFIGURATION_CHANGED = 1 << 1;
+export const CONFIGURATION_CHANGED = 1 << 1;
 
 /** The notifications of a virtio device on PCI (virtio 1.2, 4.1.5.2), in any isolate. */
 export class VirtioPciNotifier implements VirtioQueueBus {

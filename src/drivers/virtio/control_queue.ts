@@ -19,7 +19,7 @@ import {
   PackedControlRing,
   SplitControlRing,
 } from "./control_ring.ts";
-import { type AcceptedFeatures, accepts } from "./features.ts";
+import { type AcceptedFeatures, accepts, isLegacy } from "./features.ts";
 import { virtqueueAddresses, virtqueueLayout } from "./layout.ts";
 
 /** Descriptors: a power of two, as split rings want it. */
@@ -51,9 +51,16 @@ export interface ControlQueueOptions {
   readonly timeoutMs?: number;
 }
 
-/** Descriptors to use of those that the device has. Throws a DeviceFaultError when a command does not fit. */
-export function controlQueueDepth(largest: number): number {
+/**
+ * Descriptors to use of those that the device has: all of them by the legacy interface.
+ * @throws {DeviceFaultError} when a command does not fit.
+ */
+export function controlQueueDepth(
+  features: AcceptedFeatures,
+  largest: number,
+): number {
   if (largest >= DESCRIPTORS_PER_COMMAND) {
+    if (isLegacy(features)) return largest;
     return Math.min(DEPTH, 1 << (31 - Math.clz32(largest)));
   }
   throw new DeviceFaultError(

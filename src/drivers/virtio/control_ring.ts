@@ -7,7 +7,7 @@
  */
 import { storeBarrier } from "../../dma/barrier.ts";
 import type { MemoryPart } from "../device_memory.ts";
-import type { AcceptedFeatures } from "./features.ts";
+import { type AcceptedFeatures, isLegacy } from "./features.ts";
 import {
   DESCRIPTOR_WORDS,
   DescriptorFlag,
@@ -81,10 +81,13 @@ class Views {
 export class SplitControlRing implements ControlRing {
   readonly #views: Views;
   readonly #depth: number;
+  /** Legacy devices may say anything of how much they wrote (2.7.8.1). */
+  readonly #countsBytes: boolean;
   #index = 0;
 
   /** Lays it over memory. */
   constructor(memory: MemoryPart, features: AcceptedFeatures, depth: number) {
+    this.#countsBytes = !isLegacy(features);
     this.#views = new Views(memory, features, depth);
     this.#depth = depth;
   }
@@ -120,7 +123,7 @@ export class SplitControlRing implements ControlRing {
     const index = device[Split.INDEX];
     this.#index = (this.#index + 1) & 0xffff;
     if (index !== this.#index) return `the used index ${index}`;
-    return judge(used[at], used[at + 1]);
+    return judge(used[at], this.#countsBytes ? used[at + 1] : ANSWER_BYTES);
   }
 }
 

@@ -138,10 +138,11 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
 
   /** Descriptors of the control queue; 0 where there is none. */
   get #controlDepth(): number {
-    const { controlQueue } = this.#agreed;
-    return controlQueue === undefined
-      ? 0
-      : controlQueueDepth(this.#transport.largestSize(controlQueue));
+    const { controlQueue, features } = this.#agreed;
+    return controlQueue === undefined ? 0 : controlQueueDepth(
+      features,
+      this.#transport.largestSize(controlQueue),
+    );
   }
 
   /** Section 3.1.1, steps 1 to 6. A driver that was killed left the device running: the reset stops it. */

@@ -27,6 +27,7 @@ export type VirtioFeatureName =
   | "announce"
   | "multiqueue"
   | "set-mac"
+  | "any-layout"
   | "indirect"
   | "event-index"
   | "version-1"
@@ -126,6 +127,7 @@ export const VirtioFeatures: Readonly<
     "5.1.3",
     "control-queue",
   ),
+  "any-layout": feature(27, "VIRTIO_F_ANY_LAYOUT", "6.3"),
   "indirect": feature(28, "VIRTIO_F_INDIRECT_DESC", "6"),
   "event-index": feature(29, "VIRTIO_F_EVENT_IDX", "6"),
   "version-1": feature(32, "VIRTIO_F_VERSION_1", "6"),
@@ -186,11 +188,26 @@ export function accepts(
   return ((bit < 32 ? low >>> bit : high >>> (bit - 32)) & 1) !== 0;
 }
 
+/** True for the rings and headers of the legacy interface: those without VERSION_1 (2.2.3, 6.1). */
+export function isLegacy(features: AcceptedFeatures): boolean {
+  return !accepts(features, "version-1");
+}
+
+/** Nothing works without the first; the others say what the platform is like (6.1). */
+const PLATFORM: readonly VirtioFeatureName[] = [
+  "version-1",
+  "access-platform",
+  "order-platform",
+];
+/** The same of the legacy interface: a header and its packet are in one descriptor (5.1.6.6). */
+const LEGACY_PLATFORM: readonly VirtioFeatureName[] = ["any-layout"];
+
 /**
  * Chooses the features to accept: those that are both offered and wanted, and of these only such as have all that they
  * need (5.1.3.1). What the driver must know of the platform (6.1) is always accepted where it is offered.
  *
- * @throws {NotSupportedError} when the device is a legacy one (6.1).
+ * @param legacy Whether the device is used by its legacy interface, which has bits 0 to 31 alone.
+ * @throws {NotSupportedError} when the device lacks what nothing works without.
  *
  * @example
  * ```ts
@@ -206,14 +223,17 @@ export function accepts(
 export function negotiate(
   offered: bigint,
   wanted: Iterable<VirtioFeatureName>,
+  legacy = false,
 ): bigint {
-  if ((offered & featureBit("version-1")) === 0n) {
+  const platform = legacy ? LEGACY_PLATFORM : PLATFORM;
+  if ((offered & featureBit(platform[0])) === 0n) {
     throw new NotSupportedError(
-      "the device does not offer VIRTIO_F_VERSION_1: it is older than virtio 1.0",
+      legacy
+        ? "the device does not offer VIRTIO_F_ANY_LAYOUT, which the legacy interface is not used without: it wants each header in a descriptor of its own"
+        : "the device does not offer VIRTIO_F_VERSION_1: it is older than virtio 1.0",
     );
   }
-  let accepted = offered & (featureBits(wanted) |
-    featureBits(["version-1", "access-platform", "order-platform"]));
+  let accepted = offered & featureBits([...wanted, ...platform]);
   for (;;) {
     const names = featureNames(accepted);
     const unmet = names.filter((name) =>

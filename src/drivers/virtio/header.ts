@@ -7,7 +7,7 @@
  */
 import { HEADROOM } from "../../mempool.ts";
 import { PacketFlag } from "../../packet.ts";
-import { type AcceptedFeatures, accepts } from "./features.ts";
+import { type AcceptedFeatures, accepts, isLegacy } from "./features.ts";
 
 /** Bits and places of `struct virtio_net_hdr`, read as 32-bit words. */
 export const NetHeader = {
@@ -51,13 +51,57 @@ export const VALID_SHIFT: number = Math.log2(
 const BYTES = 12;
 /** Bytes of the header where hashes are reported (5.1.6.4.3). */
 const BYTES_WITH_HASH = 20;
+/** Bytes of the header by the legacy interface, where frames have one buffer: `num_buffers` is not there (5.1.6.1). */
+const BYTES_WITHOUT_BUFFERS = 10;
 
 /** Bytes of the header before each packet. */
 export function headerBytes(features: AcceptedFeatures): number {
-  return accepts(features, "hash-report") ? BYTES_WITH_HASH : BYTES;
+  if (accepts(features, "hash-report")) return BYTES_WITH_HASH;
+  return isLegacy(features) && !accepts(features, "mergeable")
+    ? BYTES_WITHOUT_BUFFERS
+    : BYTES;
 }
 
-/** Where the header of entry 0 begins in a pool's `words`: it ends where the entry begins. */
+/**
+ * Where the header of entry 0 begins in a pool's `words`: it ends where the entry begins. A header that is no whole
+ * number of words begins in the middle of this one.
+ */
 export function firstHeaderWord(bytes: number): number {
-  return (HEADROOM - bytes) / 4;
+  return (HEADROOM - bytes) >>> 2;
+}
+
+/** Bits by which a header is off the words that it lies in: 0, or half a word. */
+export function headerSkew(bytes: number): number {
+  return (HEADROOM - bytes) % 4 * 8;
+}
+
+/** Reads a word of a header that begins at `at`; of the last word of one that is off, the upper half means nothing. */
+export function readHeaderWord(
+  words: Uint32Array,
+  at: number,
+  word: number,
+  skew: number,
+): number {
+  const low = words[at + word];
+  return skew === 0 ? low : (low >>> skew | words[at + word + 1] << skew) >>> 0;
+}
+
+/** Writes a header that begins at `at`, without a hash; no bit of `last` above its lower half is set. */
+export function writeHeader(
+  words: Uint32Array,
+  at: number,
+  skew: number,
+  flags: number,
+  sizes: number,
+  last: number,
+): void {
+  if (skew === 0) {
+    words[at + NetHeader.FLAGS_WORD] = flags;
+    words[at + NetHeader.SIZES_WORD] = sizes;
+    words[at + NetHeader.BUFFERS_WORD] = last;
+    return;
+  }
+  words[at + NetHeader.FLAGS_WORD] = flags << skew;
+  words[at + NetHeader.SIZES_WORD] = flags >>> skew | sizes << skew;
+  words[at + NetHeader.BUFFERS_WORD] = sizes >>> skew | last << skew;
 }

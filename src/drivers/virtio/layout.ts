@@ -3,14 +3,14 @@
  *
  * A split ring (2.7) has its descriptor table, then the available and the used ring; a packed ring (2.8) its descriptor
  * ring, then what the driver and the device say of events. Parts that different sides write begin on cache lines of
- * their own. After them a transmit queue has a table of indirect descriptors for each of its descriptors.
+ * their own; by the legacy interface the used ring begins on a page of its own instead (2.7.2). After them a transmit queue has a table of indirect descriptors for each of its descriptors.
  *
  * Section numbers are those of the Virtual I/O Device specification, version 1.2.
  *
  * @module
  */
 import type { VirtqueueAddresses } from "../../bus/virtio.ts";
-import { type AcceptedFeatures, accepts } from "./features.ts";
+import { type AcceptedFeatures, accepts, isLegacy } from "./features.ts";
 
 /** 32-bit words of a descriptor: address low and high, length, and the last by kind of ring. */
 export const DESCRIPTOR_WORDS = 4;
@@ -101,6 +101,8 @@ export function usedBits(wrap: number): number {
 }
 
 const CACHE_LINE = 64;
+/** What the legacy interface aligns to (2.7.2, 4.1.5.1.3.1). */
+const LEGACY_PAGE = 4096;
 /** `flags`, `idx` and `used_event` around the entries of the available ring (2.7.6). */
 const AVAIL_EXTRA_BYTES = 6;
 const AVAIL_ENTRY_BYTES = 2;
@@ -113,7 +115,7 @@ const EVENT_BYTES = 4;
 /** Which way the packets of a virtqueue go. */
 export type Direction = "rx" | "tx";
 
-/** Byte offsets within the memory of a virtqueue, which begins on a cache line. */
+/** Byte offsets within the memory of a virtqueue, which begins on a cache line, or on a page of the legacy interface. */
 export interface VirtqueueLayout {
   /** Descriptor table, or packed ring. */
   readonly descriptors: number;
@@ -135,26 +137,33 @@ export function virtqueueLayout(
 ): VirtqueueLayout {
   const packed = accepts(features, "packed");
   const indirect = direction === "tx" && accepts(features, "indirect");
-  const driver = roundUp(depth * DESCRIPTOR_BYTES);
+  const legacy = isLegacy(features);
+  const end = depth * DESCRIPTOR_BYTES;
+  // There, nothing lies between the descriptor table and the available ring.
+  const driver = legacy ? end : roundUp(end, CACHE_LINE);
   const device = roundUp(
     driver +
       (packed ? EVENT_BYTES : AVAIL_EXTRA_BYTES + depth * AVAIL_ENTRY_BYTES),
+    legacy ? LEGACY_PAGE : CACHE_LINE,
   );
   const tables = roundUp(
     device +
       (packed ? EVENT_BYTES : USED_EXTRA_BYTES + depth * USED_ENTRY_BYTES),
+    CACHE_LINE,
   );
+  const bytes = tables +
+    (indirect ? depth * TABLE_DESCRIPTORS * DESCRIPTOR_BYTES : 0);
   return {
     descriptors: 0,
     driver,
     device,
     tables,
-    bytes: tables +
-      (indirect ? depth * TABLE_DESCRIPTORS * DESCRIPTOR_BYTES : 0),
+    // The next virtqueue begins behind it.
+    bytes: legacy ? roundUp(bytes, LEGACY_PAGE) : bytes,
   };
 }
 
-/** Bytes of memory for a virtqueue of `depth` descriptors: whole cache lines. */
+/** Bytes of memory for a virtqueue of `depth` descriptors: whole cache lines, or whole pages of the legacy interface. */
 export function ringBytes(
   features: AcceptedFeatures,
   depth: number,
@@ -181,6 +190,6 @@ export function virtqueueAddresses(
   };
 }
 
-function roundUp(bytes: number): number {
-  return Math.ceil(bytes / CACHE_LINE) * CACHE_LINE;
+function roundUp(bytes: number, unit: number): number {
+  return Math.ceil(bytes / unit) * unit;
 }

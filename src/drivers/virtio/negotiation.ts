@@ -7,7 +7,11 @@
  */
 import type { VirtioTransport } from "../../bus/virtio.ts";
 import { type DeviceConfig, isChosen } from "../../config.ts";
-import { ConfigError, DeviceFaultError } from "../../errors.ts";
+import {
+  ConfigError,
+  DeviceFaultError,
+  NotSupportedError,
+} from "../../errors.ts";
 import { DEFAULT_ENTRY_SIZE } from "../../mempool.ts";
 import { ETHERNET_HEADER_LENGTH } from "../../net/ethernet.ts";
 import {
@@ -15,6 +19,7 @@ import {
   acceptedFeatures,
   accepts,
   featureBit,
+  isLegacy,
   negotiate,
   VIRTIO_FEATURE_NAMES,
   type VirtioFeatureName,
@@ -29,12 +34,13 @@ const ON_REQUEST: readonly VirtioFeatureName[] = [
   "vlan-filter",
 ];
 /**
- * Never accepted: offloads of receiving stay as they were negotiated, and a notification carries nothing but the number
- * of its virtqueue.
+ * Never asked for: offloads of receiving stay as they were negotiated, a notification carries nothing but the number of
+ * its virtqueue, and any layout is a matter of the legacy interface.
  */
 const UNUSED: readonly VirtioFeatureName[] = [
   "guest-offloads",
   "notification-data",
+  "any-layout",
 ];
 const VLAN_TAG_BYTES = 4;
 /** The longest frame that can be asked for, where the device names no limit. */
@@ -60,14 +66,15 @@ export interface Agreement {
  * Agrees with a device that was reset. Nothing is written to it.
  *
  * @throws {ConfigError} when the user names features that do not exist.
- * @throws {NotSupportedError} for a device older than virtio 1.0.
+ * @throws {NotSupportedError} for a device older than virtio 1.0, but by the legacy interface.
  * @throws {DeviceFaultError} when it says of itself what cannot be.
  */
 export function agree(
   transport: VirtioTransport,
   config: DeviceConfig,
 ): Agreement {
-  const bits = negotiate(transport.offered, wanted(config));
+  const { offered, legacy } = transport;
+  const bits = negotiate(offered, wanted(config), legacy);
   const features = acceptedFeatures(bits);
   const net = readNetConfig(transport, features);
   const maxQueues = queuePairs(transport, features, net);
@@ -148,18 +155,16 @@ export function configFor(
       "a virtio device leaves VLAN tags where they are",
     );
   }
-  const packed = accepts(agreement.features, "packed");
-  const largest = (direction: 0 | 1) =>
-    Math.min(
-      ...Array.from(
-        { length: queues },
-        (_, pair) => largestSize(transport, 2 * pair + direction),
-      ),
+  const sizes = (direction: 0 | 1) =>
+    Array.from(
+      { length: queues },
+      (_, pair) => largestSize(transport, 2 * pair + direction),
     );
+  const { features } = agreement;
   const adapted = {
     ...config,
-    rxDepth: depth(config, "rxDepth", largest(0), packed),
-    txDepth: depth(config, "txDepth", largest(1), packed),
+    rxDepth: depth(config, "rxDepth", sizes(0), features),
+    txDepth: depth(config, "txDepth", sizes(1), features),
     maxFrameSize: frameSize(config, agreement),
   };
   checkEntrySize(adapted, agreement);
@@ -174,15 +179,18 @@ function largestSize(transport: VirtioTransport, virtqueue: number): number {
   );
 }
 
-/** Descriptors of a ring: a split ring has a power of two (2.7). */
+/** Descriptors of a ring: a split ring has a power of two (2.7), one of the legacy interface all that there are. */
 function depth(
   config: DeviceConfig,
   field: "rxDepth" | "txDepth",
-  largest: number,
-  packed: boolean,
+  sizes: readonly number[],
+  features: AcceptedFeatures,
 ): number {
   const wanted = config[field];
+  const largest = Math.min(...sizes);
+  if (isLegacy(features)) return fixedDepth(config, field, sizes);
   const most = Math.min(wanted, largest);
+  const packed = accepts(features, "packed");
   const usable = packed ? most : 1 << (31 - Math.clz32(most));
   if (usable === wanted || !isChosen(config, field)) return usable;
   throw new ConfigError(
@@ -190,6 +198,26 @@ function depth(
     wanted > largest
       ? `${wanted} is more than the ${largest} of this virtio device`
       : `${wanted} is no power of two, which this virtio device wants (it has no packed rings, or they are not accepted)`,
+  );
+}
+
+function fixedDepth(
+  config: DeviceConfig,
+  field: "rxDepth" | "txDepth",
+  sizes: readonly number[],
+): number {
+  const [size] = sizes;
+  if (sizes.some((other) => other !== size)) {
+    throw new NotSupportedError(
+      `the queues of this legacy virtio device have ${
+        sizes.join(", ")
+      } descriptors: use one queue`,
+    );
+  }
+  if (size === config[field] || !isChosen(config, field)) return size;
+  throw new ConfigError(
+    field,
+    `this legacy virtio device has ${size} descriptors, neither more nor fewer`,
   );
 }
 

@@ -28,16 +28,18 @@ import {
   type Field,
   ISR_CONFIGURATION,
   ISR_STATUS,
-  NO_VECTOR,
   Status,
   Structure,
   type StructureRules,
 } from "./pci_registers.ts";
+import {
+  addStatus,
+  assertInterrupts,
+  type PciDevice,
+  resetStatus,
+  writeVector,
+} from "./pci_steps.ts";
 
-/** Device ids below are those of legacy and transitional devices (4.1.2). */
-const FIRST_MODERN_ID = 0x1040;
-/** Devices that are hardware may take their time. */
-const RESET_TIMEOUT_MS = 3000;
 const QUEUE_RESET_TIMEOUT_MS = 1000;
 /** What a register of a device reads as that is gone. */
 const GONE = 0xff;
@@ -82,12 +84,13 @@ interface Virtqueue {
   readonly notifyOffset: number;
 }
 
-/** A {@linkcode VirtioTransport} over PCI. */
+/** A {@linkcode VirtioTransport} over PCI, by the modern interface. */
 export class VirtioPciTransport implements VirtioTransport {
   readonly name = "PCI";
   readonly macAddress = undefined;
   readonly #bus: BarBusDevice;
   readonly #common: Structure;
+  readonly #steps: PciDevice;
   readonly #notify: Structure;
   readonly #interruptStatus: Structure;
   readonly #device: Structure | undefined;
@@ -102,7 +105,6 @@ export class VirtioPciTransport implements VirtioTransport {
    * Finds the device's structures; nothing is written to it before {@linkcode reset}.
    *
    * @param bus The device on its bus.
-   * @throws {NotSupportedError} for a device with the legacy interface alone.
    * @throws {DeviceFaultError} when it says what cannot be true.
    */
   constructor(bus: BarBusDevice) {
@@ -113,6 +115,7 @@ export class VirtioPciTransport implements VirtioTransport {
     this.#notify = required(bus, places, RULES.notify);
     this.#interruptStatus = required(bus, places, RULES.interruptStatus);
     this.#device = Structure.map(bus, places, RULES.device);
+    this.#steps = { bus, registers: this.#common };
   }
 
   get offered(): bigint {
@@ -275,22 +278,12 @@ export class VirtioPciTransport implements VirtioTransport {
     return { bar: description, offset };
   }
 
-  async #resetStatus(): Promise<void> {
-    this.#common.write(Common.device_status, 0);
-    const done = await until(
-      () => this.#common.read(Common.device_status) === 0,
-      RESET_TIMEOUT_MS,
-    );
-    if (done) return;
-    throw new DeviceTimeoutError(
-      `device_status (section 4.1.4.3) of ${this.#bus.address} becoming 0`,
-      RESET_TIMEOUT_MS,
-    );
+  #resetStatus(): Promise<void> {
+    return resetStatus(this.#steps, Common.device_status);
   }
 
   #addStatus(bit: number): void {
-    const status = this.#common.read(Common.device_status);
-    this.#common.write(Common.device_status, status | bit);
+    addStatus(this.#steps, Common.device_status, bit);
   }
 
   #readOffered(): bigint {
@@ -357,21 +350,8 @@ export class VirtioPciTransport implements VirtioTransport {
   #route(field: Field, vector: number | undefined, what: string): void {
     // Without MSI-X there is one line for all causes.
     if (this.#bus.interrupts.kind === "intx") return;
-    const wanted = vector ?? NO_VECTOR;
-    this.#common.write(field, wanted);
-    const taken = this.#common.read(field);
-    if (taken === wanted) return;
-    throw new NotSupportedError(
-      `${this.#bus.address} has no room for interrupt vector ${vector} of ${what}: use fewer queues, or poll (irqTimeoutMs: 0)`,
-    );
+    writeVector(this.#steps, field, vector, what);
   }
-}
-
-function assertInterrupts({ address, interrupts: { kind } }: BarBusDevice) {
-  if (kind === "msix" || kind === "intx") return;
-  throw new NotSupportedError(
-    `virtio devices have MSI-X or INTx interrupts, ${address} is to use ${kind}`,
-  );
 }
 
 function required(
@@ -381,11 +361,6 @@ function required(
 ): Structure {
   const structure = Structure.map(bus, places, rules);
   if (structure !== undefined) return structure;
-  if (places.length === 0 && bus.ids.device < FIRST_MODERN_ID) {
-    throw new NotSupportedError(
-      `${bus.address} has the legacy interface of virtio alone, which needs port I/O and goes around the IOMMU: give it the modern one (disable-modern=off,disable-legacy=on,iommu_platform=on in QEMU)`,
-    );
-  }
   throw new DeviceFaultError(
     `${bus.address} has no ${rules.name} that can be mapped`,
   );

@@ -17,6 +17,10 @@ const POINTER_MASK = 0xfc;
 const FIRST_CAPABILITY = 0x40;
 const CONFIG_END = 0x100;
 const ID_VENDOR = 0x09;
+const ID_MSIX = 0x11;
+/** Message control of MSI-X, from the capability's beginning on, and its bit for "enabled" (PCI 3.0, 6.8.2.3). */
+const MSIX_CONTROL = 2;
+const MSIX_ENABLED = 1 << 15;
 /** The parts of struct virtio_pci_cap, from the capability's beginning on. */
 const Part = {
   next: 1,
@@ -62,15 +66,25 @@ export interface StructurePlace {
  */
 export function findStructures(config: ConfigSpace): StructurePlace[] {
   const places: StructurePlace[] = [];
-  for (const at of capabilities(config)) {
+  for (const at of capabilities(config, ID_VENDOR)) {
     const place = readPlace(config, at);
     if (place !== undefined) places.push(place);
   }
   return places;
 }
 
-/** Where the vendor capabilities begin. */
-function* capabilities(config: ConfigSpace): Generator<number> {
+/**
+ * A look at whether MSI-X is enabled now, which it is once interrupts are routed.
+ * @throws {DeviceFaultError} as {@linkcode findStructures}.
+ */
+export function msixSwitch(config: ConfigSpace): () => boolean {
+  const [at] = capabilities(config, ID_MSIX);
+  if (at === undefined) return () => false;
+  return () => (config.read(at + MSIX_CONTROL, 2) & MSIX_ENABLED) !== 0;
+}
+
+/** Where the capabilities of a kind begin. */
+function* capabilities(config: ConfigSpace, id: number): Generator<number> {
   if ((config.read(STATUS, 2) & STATUS_CAPABILITIES) === 0) return;
   const seen = new Set<number>();
   let at = config.read(FIRST_POINTER, 1) & POINTER_MASK;
@@ -78,7 +92,7 @@ function* capabilities(config: ConfigSpace): Generator<number> {
     if (at < FIRST_CAPABILITY) throw badList(`leads to the header (${at})`);
     if (seen.has(at)) throw badList(`comes back to ${at}`);
     seen.add(at);
-    if (config.read(at, 1) === ID_VENDOR) yield at;
+    if (config.read(at, 1) === id) yield at;
     at = config.read(at + Part.next, 1) & POINTER_MASK;
   }
 }

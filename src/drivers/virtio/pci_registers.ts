@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { BarBusDevice, MappedBar } from "../../bus/bus.ts";
+import type { BarBusDevice, MappedBar, RegisterWindow } from "../../bus/bus.ts";
 import { DeviceFaultError, NotSupportedError } from "../../errors.ts";
 import type { StructurePlace, StructureType } from "./pci_capabilities.ts";
 
@@ -51,6 +51,28 @@ export const COMMON_BYTES = 0x38;
 /** Bytes of one that has `queue_reset`. */
 export const COMMON_BYTES_WITH_RESET = 0x3c;
 
+/** The legacy interface's registers in base address register 0 (4.1.4.10). */
+export const Legacy = {
+  device_features: field("device_features", 0x00, 4),
+  driver_features: field("driver_features", 0x04, 4),
+  /** The number of the page of 4096 bytes in which the virtqueue begins; 0 for one that is not used. */
+  queue_address: field("queue_address", 0x08, 4),
+  queue_size: field("queue_size", 0x0c, 2),
+  queue_select: field("queue_select", 0x0e, 2),
+  queue_notify: field("queue_notify", 0x10, 2),
+  device_status: field("device_status", 0x12, 1),
+  isr_status: field("isr_status", 0x13, 1),
+  /** Only while MSI-X is enabled: else device configuration begins here. */
+  config_msix_vector: field("config_msix_vector", 0x14, 2),
+  /** Only while MSI-X is enabled. */
+  queue_msix_vector: field("queue_msix_vector", 0x16, 2),
+} as const;
+
+/** Bytes of the legacy interface before device configuration. */
+export const LEGACY_BYTES = 0x14;
+/** The same while MSI-X is enabled. */
+export const LEGACY_BYTES_WITH_MSIX = 0x18;
+
 /** The device status field (2.1). */
 export const Status = {
   ACKNOWLEDGE: 1,
@@ -80,8 +102,38 @@ export interface StructureRules {
   readonly least: number;
 }
 
+/** Fields that can be read and written. */
+export interface FieldAccess {
+  /** Reads a field. */
+  read(field: Omit<Field, "name">): number;
+  /** Writes a field. */
+  write(field: Field, value: number): void;
+}
+
+/** Reads a field as a whole. */
+export function readField(
+  registers: RegisterWindow,
+  at: number,
+  size: Field["size"],
+): number {
+  if (size === 1) return registers.read8(at);
+  return size === 2 ? registers.read16(at) : registers.read32(at) >>> 0;
+}
+
+/** Writes a field as a whole. */
+export function writeField(
+  registers: RegisterWindow,
+  at: number,
+  size: Field["size"],
+  value: number,
+): void {
+  if (size === 1) registers.write8(at, value);
+  else if (size === 2) registers.write16(at, value);
+  else registers.write32(at, value);
+}
+
 /** A structure in a mapped base address register. */
-export class Structure {
+export class Structure implements FieldAccess {
   /** The base address register. */
   readonly bar: MappedBar;
   /** Where the structure begins in it. */
@@ -118,21 +170,12 @@ export class Structure {
     return undefined;
   }
 
-  /** Reads a field. */
   read({ offset, size }: Omit<Field, "name">): number {
-    const { registers } = this.bar;
-    const at = this.offset + offset;
-    if (size === 1) return registers.read8(at);
-    return size === 2 ? registers.read16(at) : registers.read32(at) >>> 0;
+    return readField(this.bar.registers, this.offset + offset, size);
   }
 
-  /** Writes a field. */
   write({ offset, size }: Field, value: number): void {
-    const { registers } = this.bar;
-    const at = this.offset + offset;
-    if (size === 1) registers.write8(at, value);
-    else if (size === 2) registers.write16(at, value);
-    else registers.write32(at, value);
+    writeField(this.bar.registers, this.offset + offset, size, value);
   }
 
   /** Writes a field of 64 bits, in two halves. */

@@ -24,7 +24,13 @@ import { Slot } from "../../stats.ts";
 import { BaseRxQueue, type LocalQueue } from "../base_rx_queue.ts";
 import { Word } from "../queue_control.ts";
 import { accepts } from "./features.ts";
-import { firstHeaderWord, headerBytes, NetHeader } from "./header.ts";
+import {
+  firstHeaderWord,
+  headerBytes,
+  headerSkew,
+  NetHeader,
+  readHeaderWord,
+} from "./header.ts";
 import {
   featuresOf,
   resetRxRing,
@@ -53,6 +59,9 @@ const CSUM_BYTES = 2;
 
 /** In place of a frame's bytes, below those of any: it was counted as dropped. */
 const DROPPED = -1 << 30;
+
+/** What no header has under a mask of 0. */
+const UNREAD = 1;
 
 /** In place of a handle: the frame is not complete. */
 export const NO_FRAME = 0;
@@ -97,6 +106,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
   /** Where to tell of the link, when the queue shares its interrupt with it. */
   readonly #link: IrqLine | undefined;
   readonly #mergeable: boolean;
+  readonly #skew: number;
   readonly #maxFrameBytes: number;
   /** All memory of the pool, the headroom of its first entry included. */
   readonly #bytes: Uint8Array;
@@ -120,6 +130,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
       : new IrqLine(queue.linkFd);
     this.headerBytes = headerBytes(features);
     this.firstHeader = firstHeaderWord(this.headerBytes);
+    this.#skew = headerSkew(this.headerBytes);
     this.#mergeable = accepts(features, "mergeable");
     this.hashReport = accepts(features, "hash-report");
     this.inOrder = accepts(features, "in-order");
@@ -133,6 +144,8 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
       : entrySize + this.headerBytes;
     this.buffersMask = this.#mergeable ? ~0 << NetHeader.BUFFERS_SHIFT : 0;
     this.oneBuffer = this.#mergeable ? 1 << NetHeader.BUFFERS_SHIFT : 0;
+    // Whoever takes many at once reads whole words of headers: those that are off are taken one by one.
+    if (this.#skew !== 0) this.oneBuffer = UNREAD;
     this.checksums = accepts(features, "guest-checksum");
     this.inspects = this.checksums || this.#mergeable || this.hashReport;
     const merges = accepts(features, "guest-tso4") ||
@@ -251,11 +264,15 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     if (written < this.headerBytes) {
       return this.fail(Fault.Length, written, this.bufferBytes);
     }
-    // The device could change it while it is looked at: each word is read once.
+    // The device could change it while it is looked at: each bit is read once.
     const at = index * (pool.stride >>> 2) + this.firstHeader;
-    const flags = this.checksums ? pool.words[at + NetHeader.FLAGS_WORD] : 0;
-    const sizes = pool.words[at + NetHeader.SIZES_WORD];
-    const last = pool.words[at + NetHeader.BUFFERS_WORD];
+    const { words: pages } = pool;
+    const skew = this.#skew;
+    const flags = this.checksums
+      ? readHeaderWord(pages, at, NetHeader.FLAGS_WORD, skew)
+      : 0;
+    const sizes = readHeaderWord(pages, at, NetHeader.SIZES_WORD, skew);
+    const last = readHeaderWord(pages, at, NetHeader.BUFFERS_WORD, skew);
     const buffers = this.#mergeable ? last >>> NetHeader.BUFFERS_SHIFT : 1;
     if (buffers === 0 || buffers > this.depth) {
       return this.fail(Fault.Buffers, buffers, this.depth);

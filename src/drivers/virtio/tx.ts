@@ -23,7 +23,13 @@ import {
 } from "../checksum_request.ts";
 import { QueueControl, Word } from "../queue_control.ts";
 import { accepts } from "./features.ts";
-import { firstHeaderWord, headerBytes, NetHeader } from "./header.ts";
+import {
+  firstHeaderWord,
+  headerBytes,
+  headerSkew,
+  NetHeader,
+  writeHeader,
+} from "./header.ts";
 import {
   DESCRIPTOR_BYTES,
   DESCRIPTOR_WORDS,
@@ -76,6 +82,7 @@ export abstract class VirtioTxQueue implements TxQueue {
   protected readonly maxFrame: number;
   readonly #queue: LocalQueue;
   readonly #renew: () => void;
+  readonly #skew: number;
   readonly #indirect: boolean;
   readonly #checksum: boolean;
   readonly #tso4: boolean;
@@ -102,6 +109,7 @@ export abstract class VirtioTxQueue implements TxQueue {
     this.views = virtqueueViews(queue, "tx");
     this.headerBytes = headerBytes(features);
     this.firstHeader = firstHeaderWord(this.headerBytes);
+    this.#skew = headerSkew(this.headerBytes);
     this.longHeader = accepts(features, "hash-report");
     this.inOrder = accepts(features, "in-order");
     this.eventIndex = accepts(features, "event-index");
@@ -351,9 +359,7 @@ export abstract class VirtioTxQueue implements TxQueue {
       pool.offloads[index] = 0;
     }
     const at = index * (pool.stride >>> 2) + this.firstHeader;
-    pool.words[at + NetHeader.FLAGS_WORD] = flags;
-    pool.words[at + NetHeader.SIZES_WORD] = sizes;
-    pool.words[at + NetHeader.BUFFERS_WORD] = offset;
+    writeHeader(pool.words, at, this.#skew, flags, sizes, offset);
     if (this.longHeader) {
       pool.words[at + NetHeader.HASH_WORD] = 0;
       pool.words[at + NetHeader.HASH_TYPE_WORD] = 0;
