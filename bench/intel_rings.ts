@@ -8,19 +8,20 @@ import { Batch } from "../src/batch.ts";
 import type { RegisterQueueBus } from "../src/bus/bus.ts";
 import { completeConfig, type DeviceConfig } from "../src/config.ts";
 import type { QueueDescription, QueuePair } from "../src/device_api.ts";
+import {
+  DESCRIPTOR_BYTES,
+  DESCRIPTOR_WORDS,
+  wordViews,
+} from "../src/drivers/advanced/descriptors.ts";
 import { QueueControl, Word } from "../src/drivers/queue_control.ts";
 import { attachPair } from "../src/drivers/registry.ts";
 import { IrqLine } from "../src/irq/line.ts";
 import { Mempool } from "../src/mempool.ts";
 import { QueueCounters } from "../src/stats.ts";
 
-/** Words of a descriptor. */
-const WORDS = 4;
 /** DD and EOP, in all formats. */
 const RX_DONE = 0x3;
-const TX_COMMAND = 2;
 const TX_REPORT_STATUS = 1 << 27;
-const TX_STATUS = 3;
 const TX_DONE = 1;
 /** Entries of the pool for each descriptor of one ring. */
 const ENTRIES_PER_DESCRIPTOR = 4;
@@ -49,6 +50,49 @@ const NO_REGISTERS: RegisterQueueBus = {
   unmaskInterrupt: () => false,
 };
 
+interface CardParts {
+  readonly rx: Int32Array;
+  readonly tx: Int32Array;
+  /** The driver's positions: the transmit tail among them. */
+  readonly words: Int32Array;
+  readonly frameBytes: number;
+}
+
+/** The card, in the way of the drivers' fast paths, so that it costs as little here as it does in C. */
+function cardOf(
+  layout: IntelModel["layout"],
+  { rx, tx, words, frameBytes }: CardParts,
+): (count: number) => void {
+  const mask = rx.length / DESCRIPTOR_WORDS - 1;
+  const views = wordViews(rx);
+  const [addresses] = views;
+  const statuses = views[layout === "legacy" ? 3 : 2];
+  const lengths = views[layout === "legacy" ? 2 : 3];
+  const [, , commands, reports] = wordViews(tx);
+  const { TxNext } = Word;
+  /** Where it receives, and where it sends. */
+  const heads = new Int32Array(2);
+  return (count) => {
+    let head = heads[0];
+    for (let i = 0; i < count; i++) {
+      const at = head << 2;
+      addresses[at] = 0;
+      lengths[at] = frameBytes;
+      statuses[at] = RX_DONE;
+      head = (head + 1) & mask;
+    }
+    heads[0] = head;
+    const tail = words[TxNext];
+    let sent = heads[1];
+    while (sent !== tail) {
+      const at = sent << 2;
+      if ((commands[at] & TX_REPORT_STATUS) !== 0) reports[at] = TX_DONE;
+      sent = (sent + 1) & mask;
+    }
+    heads[1] = sent;
+  };
+}
+
 /** The rings, and what lies behind them. */
 export class IntelRings {
   /** Where packets lie. */
@@ -57,16 +101,9 @@ export class IntelRings {
   readonly pair: QueuePair;
   /** Both rings, the receive ring first. */
   readonly buffer: SharedArrayBuffer;
+  /** The card's side: fills `count` receive descriptors and sends what stands in the transmit ring. */
+  readonly step: (count: number) => void;
   readonly #lines = [IrqLine.create(), IrqLine.create()];
-  readonly #rx: Uint32Array;
-  readonly #tx: Uint32Array;
-  readonly #words: Int32Array;
-  readonly #mask: number;
-  readonly #rxStatus: number;
-  readonly #rxLength: number;
-  readonly #frameBytes: number;
-  #rxHead = 0;
-  #txHead = 0;
 
   /**
    * @param chip Which driver.
@@ -82,26 +119,21 @@ export class IntelRings {
     bus: RegisterQueueBus = NO_REGISTERS,
     options: Partial<DeviceConfig> = {},
   ) {
-    const legacy = layout === "legacy";
-    this.#rxStatus = legacy ? 3 : 2;
-    this.#rxLength = legacy ? 2 : 3;
-    this.#mask = ring - 1;
-    this.#frameBytes = frameBytes;
     this.pool = Mempool.create({
       entries: ENTRIES_PER_DESCRIPTOR * ring,
       debug: false,
     });
-    const buffer = new SharedArrayBuffer(2 * ring * WORDS * 4);
+    const buffer = new SharedArrayBuffer(2 * ring * DESCRIPTOR_BYTES);
     this.buffer = buffer;
-    this.#rx = new Uint32Array(buffer, 0, ring * WORDS);
-    this.#tx = new Uint32Array(buffer, ring * WORDS * 4);
+    const rx = new Int32Array(buffer, 0, ring * DESCRIPTOR_WORDS);
+    const tx = new Int32Array(buffer, rx.byteLength);
     const control = QueueControl.allocate(ring, ring);
-    this.#words = new Int32Array(control);
+    const words = new Int32Array(control);
     const description: Omit<QueueDescription, "bus"> = {
       driver,
       model,
       index: 0,
-      rings: { buffer, rxOffset: 0, txOffset: this.#tx.byteOffset },
+      rings: { buffer, rxOffset: 0, txOffset: tx.byteOffset },
       pool: this.pool.description,
       counters: QueueCounters.allocate(),
       control,
@@ -115,38 +147,10 @@ export class IntelRings {
       }),
     };
     // All descriptors begin as holes, which the first receive fills.
-    this.#words[Word.RxHoles] = ring;
+    words[Word.RxHoles] = ring;
     this.pair = attachPair(description as QueueDescription, bus);
     this.pair.rx.receive(new Batch(1));
-  }
-
-  /** The card's side: fills `count` receive descriptors and sends what stands in the transmit ring. */
-  step(count: number): void {
-    const rx = this.#rx;
-    const mask = this.#mask;
-    const statusWord = this.#rxStatus;
-    const lengthWord = this.#rxLength;
-    const frameBytes = this.#frameBytes;
-    let head = this.#rxHead;
-    for (let i = 0; i < count; i++) {
-      const at = head * WORDS;
-      rx[at] = 0;
-      rx[at + lengthWord] = frameBytes;
-      rx[at + statusWord] = RX_DONE;
-      head = (head + 1) & mask;
-    }
-    this.#rxHead = head;
-    const tx = this.#tx;
-    const tail = this.#words[Word.TxNext];
-    let sent = this.#txHead;
-    while (sent !== tail) {
-      const at = sent * WORDS;
-      if ((tx[at + TX_COMMAND] & TX_REPORT_STATUS) !== 0) {
-        tx[at + TX_STATUS] = TX_DONE;
-      }
-      sent = (sent + 1) & mask;
-    }
-    this.#txHead = sent;
+    this.step = cardOf(layout, { rx, tx, words, frameBytes });
   }
 
   /** Gives everything back. */

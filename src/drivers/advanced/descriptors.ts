@@ -11,6 +11,19 @@ export const DESCRIPTOR_BYTES = 16;
 /** Words of a descriptor. */
 export const DESCRIPTOR_WORDS = 4;
 
+/** A ring by the words of its descriptors: word `w` of descriptor `d` is `views[w][4 * d]`. */
+export function wordViews(
+  ring: Int32Array,
+): readonly [Int32Array, Int32Array, Int32Array, Int32Array] {
+  const view = (word: number) =>
+    new Int32Array(
+      ring.buffer,
+      ring.byteOffset + word * ring.BYTES_PER_ELEMENT,
+      ring.length - (DESCRIPTOR_WORDS - 1),
+    );
+  return [view(0), view(1), view(2), view(3)];
+}
+
 /**
  * Receive, as software writes it (7.1.6.1):
  *

@@ -15,7 +15,11 @@ import { PoolError } from "../../errors.ts";
 import { type Handle, INDEX_MASK, Mempool } from "../../mempool.ts";
 import { PacketFlag } from "../../packet.ts";
 import { Slot } from "../../stats.ts";
-import { BaseRxQueue, type LocalQueue } from "../base_rx_queue.ts";
+import {
+  BaseRxQueue,
+  type FastPath,
+  type LocalQueue,
+} from "../base_rx_queue.ts";
 import { Word } from "../queue_control.ts";
 import {
   ADVANCED_RX,
@@ -24,6 +28,7 @@ import {
   type RxErrors,
   type RxLayout,
 } from "./descriptors.ts";
+import { Chain, rxFastPath, verdictIndex } from "./rx_fast_path.ts";
 
 /** Where a family has what receiving needs. */
 export interface RxPlaces {
@@ -41,15 +46,7 @@ export interface RxPlaces {
   readonly bufferBytes?: number;
 }
 
-/** Words of the control block with the frame whose last descriptor has not come yet. */
-const Chain = {
-  /** Handle of its first segment; 0 for no such frame, {@linkcode DROPPING} while the rest of one is thrown away. */
-  Head: Word.Scratch,
-  /** Handle of its last segment. */
-  Tail: Word.Scratch + 1,
-  /** Bytes so far. */
-  Bytes: Word.Scratch + 2,
-} as const;
+/** As the head of a chain: the rest of the frame is thrown away. */
 const DROPPING = -1;
 
 /** Two VLAN tags, by which a frame may exceed the largest (82599 8.2.3.22.13). */
@@ -75,11 +72,6 @@ function verdictsOf({ l4, ip, doubtful }: RxErrors): Uint8Array {
   });
 }
 
-/** Bits 0 and 1: L4CS and IPCS; 2 to 4: the error bits 29 to 31; 5 and 6: a UDP packet, an SCTP packet. */
-function verdictIndex(info: number, status: number, shift: number): number {
-  return ((status >>> 5) & 3) | ((status >>> shift) & 28) | ((info >>> 4) & 96);
-}
-
 /** The receive half of a queue pair. */
 export class AdvancedRxQueue extends BaseRxQueue {
   readonly #ring: Int32Array;
@@ -91,16 +83,9 @@ export class AdvancedRxQueue extends BaseRxQueue {
   readonly #bufferBytes: number;
   readonly #maxFrameBytes: number;
   readonly #vlanMask: number;
-  readonly #damaged: number;
   readonly #verdicts: Uint8Array;
-  /** Whether every packet is looked at one by one: to catch misuse, or where the processor reorders loads. */
-  readonly #careful: boolean;
-  // The layout in fields of its own: an object more is a load more for each.
-  readonly #statusWord: number;
-  readonly #lengthWord: number;
-  readonly #hashTypes: number;
-  readonly #unchecked: number;
-  readonly #errorShift: number;
+  readonly #layout: RxLayout;
+  readonly #errors: RxErrors;
 
   /**
    * @param queue Which queue, and its memory.
@@ -110,7 +95,6 @@ export class AdvancedRxQueue extends BaseRxQueue {
   constructor(queue: LocalQueue, registers: Registers, places: RxPlaces) {
     super(queue);
     const { buffer, rxOffset } = queue.rings;
-    this.#careful = this.pool.debug || WEAK_ORDER;
     this.#ring = new Int32Array(
       buffer,
       rxOffset,
@@ -120,14 +104,9 @@ export class AdvancedRxQueue extends BaseRxQueue {
     this.#tailOffset = places.tail;
     this.#interruptOffset = places.unmask;
     this.#interruptBit = places.unmaskBit;
-    this.#damaged = places.errors.damaged;
+    this.#errors = places.errors;
     this.#verdicts = verdictsOf(places.errors);
-    const layout = places.layout ?? ADVANCED_RX;
-    this.#statusWord = layout.statusWord;
-    this.#lengthWord = layout.lengthWord;
-    this.#hashTypes = layout.hashTypes;
-    this.#unchecked = layout.unchecked;
-    this.#errorShift = layout.errorShift;
+    this.#layout = places.layout ?? ADVANCED_RX;
     this.#bufferBytes = places.bufferBytes ??
       rxBufferKiB(this.pool.entrySize) * 1024;
     this.#maxFrameBytes = queue.config.maxFrameSize + VLAN_ALLOWANCE;
@@ -137,6 +116,25 @@ export class AdvancedRxQueue extends BaseRxQueue {
   /** True when the card has finished the next descriptor. */
   protected get arrived(): boolean {
     return this.#countDone(1) > 0;
+  }
+
+  /** Not to catch misuse, nor where the processor reorders loads: there every packet is looked at by itself. */
+  protected override fastPath(token: number): FastPath | undefined {
+    if (this.pool.debug || WEAK_ORDER) return undefined;
+    return rxFastPath({
+      ring: this.#ring,
+      control: this.control,
+      token,
+      pool: this.pool,
+      counters: this.counters.values,
+      registers: this.#registers,
+      tail: this.#tailOffset,
+      bufferBytes: this.#bufferBytes,
+      vlanMask: this.#vlanMask,
+      errors: this.#errors,
+      layout: this.#layout,
+      verdicts: this.#verdicts,
+    });
   }
 
   protected override unmaskIrq(): void {
@@ -163,10 +161,6 @@ export class AdvancedRxQueue extends BaseRxQueue {
     const { words } = this.control;
     if (words[Word.RxHoles] > 0) this.#refillLate();
     const { handles } = batch;
-    if ((words[Word.RxHoles] | words[Chain.Head]) === 0 && !this.#careful) {
-      const count = this.#takeWhole(handles);
-      if (count > 0) return count;
-    }
     for (;;) {
       const done = this.#countDone(handles.length);
       if (done === 0) return 0;
@@ -177,93 +171,13 @@ export class AdvancedRxQueue extends BaseRxQueue {
     }
   }
 
-  /**
-   * The common case: whole frames in one buffer each, and a fresh buffer for each. Stops before anything else; the
-   * processor keeps the order of loads.
-   */
-  #takeWhole(handles: Uint32Array): number {
-    const ring = this.#ring;
-    const depth = this.depth;
-    const bufferBytes = this.#bufferBytes;
-    const vlanMask = this.#vlanMask;
-    const interesting = Rx.DD | Rx.EOP | this.#damaged;
-    const verdicts = this.#verdicts;
-    const statusWord = this.#statusWord;
-    const lengthWord = this.#lengthWord;
-    const hashTypes = this.#hashTypes;
-    const unchecked = this.#unchecked;
-    const errorShift = this.#errorShift;
-    const { words, rxSlots: slots } = this.control;
-    const { pool } = this;
-    const { header, freeStack, lengths, flags, rssHashes, vlanTags, stride } =
-      pool;
-    const iovaLow = pool.iovaLow | 0;
-    const iovaHigh = pool.iovaHigh | 0;
-    const first = words[Word.RxNext];
-    let next = first;
-    let free = header[0];
-    const most = Math.min(handles.length, depth - 1, free);
-    let bytes = 0;
-    let n = 0;
-    let lastStatus = 0;
-    let lastInfo = 0;
-    let said = 0;
-    for (; n < most; n++) {
-      const at = next << 2;
-      const status = ring[at + statusWord] | 0;
-      const length = ring[at + lengthWord] & Rx.LENGTH;
-      const handle = slots[next];
-      if (
-        (status & interesting) !== (Rx.DD | Rx.EOP) ||
-        (length - 1) >>> 0 >= bufferBytes || handle === 0
-      ) break;
-      const index = handle & INDEX_MASK;
-      const info = ring[at] | 0;
-      if (status !== lastStatus || info !== lastInfo) {
-        lastStatus = status;
-        lastInfo = info;
-        said = (status & unchecked) === 0
-          ? verdicts[verdictIndex(info, status, errorShift)]
-          : 0;
-        const rssType = info & hashTypes;
-        if (rssType !== 0 && rssType !== Rx.RSS_TYPE_FDIR) {
-          said |= PacketFlag.RssHash;
-        }
-        if ((status & vlanMask) !== 0) said |= PacketFlag.VlanStripped;
-      }
-      if ((said & PacketFlag.RssHash) !== 0) rssHashes[index] = ring[at + 1];
-      if ((said & PacketFlag.VlanStripped) !== 0) {
-        vlanTags[index] = ring[at + 3] >>> Rx.VLAN_SHIFT;
-      }
-      lengths[index] = length;
-      flags[index] = said;
-      bytes += length;
-      handles[n] = handle;
-      const fresh = freeStack[--free];
-      ring[at] = iovaLow + Math.imul(fresh & INDEX_MASK, stride);
-      ring[at + 1] = iovaHigh;
-      ring[at + 2] = 0;
-      ring[at + 3] = 0;
-      slots[next] = fresh;
-      if (++next === depth) next = 0;
-    }
-    if (n === 0) return 0;
-    header[0] = free;
-    words[Word.RxNext] = next;
-    const { values } = this.counters;
-    values[Slot.rxPackets] += n;
-    values[Slot.rxBytes] += bytes;
-    this.#ringDoorbell();
-    return n;
-  }
-
   /** Descriptors from `RxNext` on that the card has finished, of those that it was given. */
   #countDone(limit: number): number {
     const { words } = this.control;
     const ring = this.#ring;
     const end = ring.length;
     const most = Math.min(limit, this.depth - 1 - words[Word.RxHoles]);
-    const statusWord = this.#statusWord;
+    const statusWord = this.#layout.statusWord;
     let at = words[Word.RxNext] * DESCRIPTOR_WORDS + statusWord;
     for (let done = 0; done < most; done++) {
       if ((ring[at] & Rx.DD) === 0) return done;
@@ -298,13 +212,13 @@ export class AdvancedRxQueue extends BaseRxQueue {
    */
   #takeSegment(handle: Handle, at: number): Handle {
     const { words } = this.control;
-    const status = this.#ring[at + this.#statusWord];
-    const length = this.#ring[at + this.#lengthWord] & Rx.LENGTH;
+    const status = this.#ring[at + this.#layout.statusWord];
+    const length = this.#ring[at + this.#layout.lengthWord] & Rx.LENGTH;
     const last = (status & Rx.EOP) !== 0;
     const total = words[Chain.Bytes] + length;
     const head = words[Chain.Head];
     const sound = handle !== 0 && head !== DROPPING &&
-      (status & this.#damaged) === 0 && length > 0 &&
+      (status & this.#errors.damaged) === 0 && length > 0 &&
       length <= this.#bufferBytes &&
       total <= this.#maxFrameBytes;
     if (!sound) {
@@ -330,10 +244,10 @@ export class AdvancedRxQueue extends BaseRxQueue {
   #describeChain(index: number, at: number): void {
     const { pool } = this;
     const info = this.#ring[at];
-    const status = this.#ring[at + this.#statusWord];
-    const rssType = info & this.#hashTypes;
-    let said = (status & this.#unchecked) === 0
-      ? this.#verdicts[verdictIndex(info, status, this.#errorShift)]
+    const status = this.#ring[at + this.#layout.statusWord];
+    const rssType = info & this.#layout.hashTypes;
+    let said = (status & this.#layout.unchecked) === 0
+      ? this.#verdicts[verdictIndex(info, status, this.#layout.errorShift)]
       : 0;
     if (rssType !== 0 && rssType !== Rx.RSS_TYPE_FDIR) {
       said |= PacketFlag.RssHash;

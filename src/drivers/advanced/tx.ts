@@ -3,8 +3,8 @@
  * which have the same bits but no total length.
  *
  * The card reports only where it is asked to: on the last descriptor of each batch, and on every 32nd. The driver
- * remembers where by a mark on the handle and frees whole blocks up to a report (7.2.3.5.1). The head register is
- * never read for this: it says what was fetched, not what was sent.
+ * remembers where by a mark on the handle and frees whole blocks up to a report (7.2.3.5.1), 32 at least where packets
+ * are sent one by one. The head register is never read for this: it says what was fetched, not what was sent.
  *
  * @module
  */
@@ -23,6 +23,14 @@ import {
   Tx,
   type TxLayout,
 } from "./descriptors.ts";
+import {
+  freesDirectly,
+  HANDLE_MASK,
+  MIN_PACKET,
+  REPORTS,
+  type TxFastPath,
+  txFastPath,
+} from "./tx_fast_path.ts";
 
 /** What a family has of its own for sending. */
 export interface TxPlaces {
@@ -34,13 +42,6 @@ export interface TxPlaces {
   readonly layout?: TxLayout;
 }
 
-/** Descriptors without a report, at most. */
-const REPORT_EVERY = 32;
-/** On a handle in `txSlots`: its descriptor asked for a report. Handles stay below 2³⁰. */
-const REPORTS = 1 << 31;
-const HANDLE_MASK = 0x7fffffff;
-/** Shorter packets are not sent, padding included, but may hang the transmit unit (7.2.3.2.4; Linux pads to 17). */
-const MIN_PACKET = 17;
 /** Most buffers of a packet (7.2.1.1). */
 const MAX_SEGMENTS = 40;
 
@@ -54,8 +55,10 @@ export class AdvancedTxQueue implements TxQueue {
   readonly #registers: Registers;
   readonly #tailOffset: number;
   readonly #maxFrame: number;
-  readonly #command: number;
-  readonly #totals: number;
+  readonly #layout: TxLayout;
+  readonly #fastPaths = new WeakMap<Mempool, TxFastPath>();
+  /** The one for the pool that packets came from last. */
+  #fastPath: TxFastPath | undefined;
 
   /**
    * @param queue Which queue, and its memory.
@@ -76,9 +79,7 @@ export class AdvancedTxQueue implements TxQueue {
     this.#registers = registers;
     this.#tailOffset = places.tail;
     this.#maxFrame = places.maxFrame;
-    const layout = places.layout ?? ADVANCED_TX;
-    this.#command = layout.command;
-    this.#totals = layout.totals;
+    this.#layout = places.layout ?? ADVANCED_TX;
   }
 
   get pending(): number {
@@ -97,20 +98,52 @@ export class AdvancedTxQueue implements TxQueue {
   }
 
   send(batch: Batch): number {
+    const { handles, length } = batch;
+    let sent = 0;
+    if (this.#fastPath !== undefined) {
+      sent = this.#fastPath(handles, 0, length);
+      if (sent === length && sent > 0) return sent;
+    }
+    return this.#sendOtherwise(handles, sent, length);
+  }
+
+  /** What is left of a batch, whatever it is. Packets before `from` stand in the ring, and the card does not know yet. */
+  #sendOtherwise(handles: Uint32Array, from: number, to: number): number {
     this.reclaim();
     const { words } = this.#control;
-    const { handles, length } = batch;
-    const first = words[Word.TxNext];
-    let sent = 0;
-    while (sent < length) {
-      const run = this.#sendRun(handles, sent, length);
+    const told = from === 0 ? words[Word.TxNext] : -1;
+    let sent = from;
+    while (sent < to) {
+      const path = this.#pathFor(Mempool.of(handles[sent]));
+      const run = path(handles, sent, to);
       sent += run;
-      if (sent === length) break;
-      if (run === 0 && !this.#sendSlowly(handles[sent])) break;
-      if (run === 0) sent++;
+      // The fast path tells the card at the end of a batch.
+      if (sent === to) return sent;
+      if (run > 0) continue;
+      if (!this.#sendSlowly(handles[sent])) break;
+      sent++;
     }
-    if (words[Word.TxNext] !== first) this.#submit(words[Word.TxNext]);
+    if (words[Word.TxNext] !== told) this.#submit(words[Word.TxNext]);
     return sent;
+  }
+
+  /** The fast path for a pool. The next batch takes it at once if freeing is simple there. */
+  #pathFor(pool: Mempool): TxFastPath {
+    let path = this.#fastPaths.get(pool);
+    if (path === undefined) {
+      path = txFastPath({
+        ring: this.#ring,
+        control: this.#control,
+        counters: this.counters.values,
+        registers: this.#registers,
+        tail: this.#tailOffset,
+        maxFrame: this.#maxFrame,
+        layout: this.#layout,
+      }, pool);
+      this.#fastPaths.set(pool, path);
+    }
+    if (freesDirectly(pool)) this.#fastPath = path;
+    return path;
   }
 
   /** Descriptors that can be filled. */
@@ -118,59 +151,6 @@ export class AdvancedTxQueue implements TxQueue {
     const { words } = this.#control;
     const room = words[Word.TxClean] - words[Word.TxNext] - 1;
     return room < 0 ? room + this.depth : room;
-  }
-
-  /** Sends packets in one buffer each, from one pool, as far as there is room. Returns how many. */
-  #sendRun(handles: Uint32Array, from: number, to: number): number {
-    const ring = this.#ring;
-    const depth = this.depth;
-    const wholePacket = this.#command | Tx.EOP;
-    const totals = this.#totals;
-    const { words, txSlots: slots } = this.#control;
-    const pool = Mempool.of(handles[from]);
-    const { lengths, nextSegments, offloads, stride } = pool;
-    const iovaLow = pool.iovaLow | 0;
-    const iovaHigh = pool.iovaHigh | 0;
-    const idBits = pool.id << INDEX_BITS;
-    const mostAbove = Math.min(pool.entrySize, this.#maxFrame) - MIN_PACKET;
-    const end = Math.min(to, from + this.#room());
-    let next = words[Word.TxNext];
-    let unreported = REPORT_EVERY;
-    let bytes = 0;
-    let at = from;
-    for (; at < end; at++) {
-      const handle = handles[at];
-      const index = handle ^ idBits;
-      if (index > INDEX_MASK) break;
-      const size = lengths[index];
-      if (
-        (nextSegments[index] | offloads[index]) !== 0 ||
-        (size - MIN_PACKET) >>> 0 > mostAbove
-      ) {
-        break;
-      }
-      const word = next << 2;
-      let command = wholePacket | size;
-      let slot: number = handle;
-      if (--unreported === 0) {
-        unreported = REPORT_EVERY;
-        command |= Tx.RS;
-        slot |= REPORTS;
-      }
-      ring[word] = (iovaLow + Math.imul(index, stride)) | 0;
-      ring[word + 1] = iovaHigh;
-      ring[word + 2] = command;
-      ring[word + 3] = (size << Tx.PAYLEN_SHIFT) & totals;
-      slots[next] = slot;
-      if (++next === depth) next = 0;
-      bytes += size;
-    }
-    if (at === from) return 0;
-    words[Word.TxNext] = next;
-    const { values } = this.counters;
-    values[Slot.txPackets] += at - from;
-    values[Slot.txBytes] += bytes;
-    return at - from;
   }
 
   /** Asks for a report on the last descriptor and tells the card. */
@@ -227,9 +207,9 @@ export class AdvancedTxQueue implements TxQueue {
     const index = handle & INDEX_MASK;
     ring[word] = pool.iovaLow + index * pool.stride;
     ring[word + 1] = pool.iovaHigh;
-    ring[word + 2] = this.#command | pool.lengths[index] |
+    ring[word + 2] = this.#layout.command | pool.lengths[index] |
       (last ? Tx.EOP | Tx.RS : 0);
-    ring[word + 3] = (total << Tx.PAYLEN_SHIFT) & this.#totals;
+    ring[word + 3] = (total << Tx.PAYLEN_SHIFT) & this.#layout.totals;
     this.#control.txSlots[at] = last ? handle | REPORTS : handle;
     pool.nextSegments[index] = 0;
     pool.offloads[index] = 0;

@@ -1,0 +1,168 @@
+/**
+ * The fast path of sending: packets in one buffer each, from one pool, that need nothing but to be sent. Made like
+ * the one of receiving (`rx_fast_path.ts`), and for the same reason.
+ *
+ * @module
+ */
+import type { Registers } from "../../bus/bus.ts";
+import { storeBarrier, WEAK_ORDER } from "../../dma/barrier.ts";
+import { INDEX_BITS, INDEX_MASK, type Mempool } from "../../mempool.ts";
+import { Slot } from "../../stats.ts";
+import { type QueueControl, Word } from "../queue_control.ts";
+import { Tx, type TxLayout, wordViews } from "./descriptors.ts";
+
+/** Descriptors without a report, at most. */
+export const REPORT_EVERY = 32;
+/** On a handle in `txSlots`: its descriptor asked for a report. Handles stay below 2³⁰. */
+export const REPORTS: number = 1 << 31;
+/** The handle alone. */
+export const HANDLE_MASK = 0x7fffffff;
+/** Shorter packets are not sent, padding included, but may hang the transmit unit (7.2.3.2.4; Linux pads to 17). */
+export const MIN_PACKET = 17;
+
+/** What the fast path works on. */
+export interface TxFastPathParts {
+  /** The transmit ring. */
+  readonly ring: Int32Array;
+  /** The queue's positions and handles. */
+  readonly control: QueueControl;
+  /** The queue pair's counters. */
+  readonly counters: Float64Array;
+  /** The card's registers in this isolate. */
+  readonly registers: Registers;
+  /** Byte offset of the queue's tail register. */
+  readonly tail: number;
+  /** Largest frame without its check sequence. */
+  readonly maxFrame: number;
+  /** What the descriptors want. */
+  readonly layout: TxLayout;
+}
+
+/** Sends handles `from` to `to`, as far as it can, and returns how many. */
+export type TxFastPath = (
+  handles: Uint32Array,
+  from: number,
+  to: number,
+) => number;
+
+/** Whether freeing a packet of a pool is no more than a push onto its stack. */
+export function freesDirectly({ debug, description }: Mempool): boolean {
+  return !debug && description.home === undefined;
+}
+
+/**
+ * Makes the function for packets of one pool. It stops at a packet that wants more, or for want of room. The card is told
+ * only when it gets to the end; what is there carries its report in any case.
+ *
+ * Before that it takes back what was sent, where it {@linkcode freesDirectly}, in blocks of at least
+ * {@linkcode REPORT_EVERY}. When it meets a packet there that is not for it, it sends nothing.
+ */
+export function txFastPath(parts: TxFastPathParts, pool: Mempool): TxFastPath {
+  const { registers, tail, counters } = parts;
+  const { words, txSlots: slots } = parts.control;
+  const depth = slots.length;
+  const [word0, word1, word2, word3] = wordViews(parts.ring);
+  const { TxNext, TxClean } = Word;
+  const { DD, RS, PAYLEN_SHIFT } = Tx;
+  const { txPackets, txBytes } = Slot;
+  const indexMask = INDEX_MASK;
+  const handleMask = HANDLE_MASK;
+  const minPacket = MIN_PACKET;
+  const reportEvery = REPORT_EVERY;
+  const reports = REPORTS;
+  const barrier = WEAK_ORDER;
+  const wholePacket = parts.layout.command | Tx.EOP;
+  const { totals } = parts.layout;
+  const { header, freeStack, lengths, nextSegments, offloads, stride } = pool;
+  const iovaLow = pool.iovaLow | 0;
+  const iovaHigh = pool.iovaHigh | 0;
+  const idBits = pool.id << INDEX_BITS;
+  const mostAbove = Math.min(pool.entrySize, parts.maxFrame) - MIN_PACKET;
+
+  const reclaims = freesDirectly(pool);
+
+  return function sendWhole(
+    handles: Uint32Array,
+    from: number,
+    to: number,
+  ): number {
+    const first = words[TxNext];
+    let clean = words[TxClean];
+    let used = first - clean;
+    if (used < 0) used += depth;
+    if (reclaims && used >= reportEvery) {
+      const { capacity } = pool;
+      let free = header[0];
+      do {
+        let end = clean + reportEvery - 1;
+        if (end >= depth) end -= depth;
+        // The last descriptor before `first` always reports, so this ends.
+        while (slots[end] <= handleMask) {
+          if (++end === depth) end = 0;
+        }
+        if ((word3[end << 2] & DD) === 0) break;
+        const stop = end + 1 === depth ? 0 : end + 1;
+        do {
+          const handle = slots[clean] & handleMask;
+          if ((handle ^ idBits) >= capacity) {
+            // Of another pool, or above a shrinking one.
+            header[0] = free;
+            words[TxClean] = clean;
+            return 0;
+          }
+          freeStack[free] = handle;
+          free = (free + 1) | 0;
+          used = (used - 1) | 0;
+          if (++clean === depth) clean = 0;
+        } while (clean !== stop);
+      } while (used >= reportEvery);
+      header[0] = free;
+      words[TxClean] = clean;
+    }
+
+    const end = Math.min(to, from + depth - 1 - used);
+    let next = first;
+    let report = Math.min(from + reportEvery, end) - 1;
+    let bytes = 0;
+    let n = from;
+    for (; n < end; n++) {
+      const handle = handles[n];
+      const index = handle ^ idBits;
+      if (index > indexMask) break;
+      const size = lengths[index];
+      if (
+        (nextSegments[index] | offloads[index]) !== 0 ||
+        (size - minPacket) >>> 0 > mostAbove
+      ) break;
+      const at = next << 2;
+      let command = wholePacket | size;
+      let slot: number = handle;
+      if (n === report) {
+        report = Math.min(n + reportEvery, end - 1);
+        command |= RS;
+        slot |= reports;
+      }
+      word0[at] = (iovaLow + Math.imul(index, stride)) | 0;
+      word1[at] = iovaHigh;
+      word2[at] = command;
+      word3[at] = (size << PAYLEN_SHIFT) & totals;
+      slots[next] = slot;
+      if (++next === depth) next = 0;
+      bytes = (bytes + size) | 0;
+    }
+    if (n === from) return 0;
+    if (n < end) {
+      const last = next === 0 ? depth - 1 : next - 1;
+      word2[last << 2] |= RS;
+      slots[last] |= reports;
+    }
+    words[TxNext] = next;
+    counters[txPackets] += n - from;
+    counters[txBytes] += bytes;
+    if (n === to) {
+      if (barrier) storeBarrier();
+      registers.write32(tail, next);
+    }
+    return n - from;
+  };
+}
