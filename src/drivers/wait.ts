@@ -18,9 +18,15 @@ export interface BitWait {
   readonly bit: string;
   /** True to wait until all are set, false until all are clear. */
   readonly set: boolean;
-  /** Longest wait in milliseconds. */
+  /** What the datasheet allows the device, in milliseconds. */
   readonly timeoutMs: number;
 }
+
+/**
+ * How long a device gets at least. Datasheets speak of silicon: where software plays the device, a busy host may keep it
+ * from its processor for longer.
+ */
+const LEAST_TIMEOUT_MS = 1000;
 
 /** Lets time pass, and the event loop run. */
 export function delay(milliseconds: number): Promise<void> {
@@ -48,7 +54,8 @@ export async function waitForBits(
   registers: RegisterBlock,
   wait: BitWait,
 ): Promise<void> {
-  const { register, index = 0, mask, bit, set, timeoutMs } = wait;
+  const { register, index = 0, mask, bit, set } = wait;
+  const timeoutMs = Math.max(wait.timeoutMs, LEAST_TIMEOUT_MS);
   const wanted = set ? mask : 0;
   const came = await until(
     () => ((registers.read(register, index) & mask) >>> 0) === wanted,
