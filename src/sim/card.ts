@@ -267,12 +267,12 @@ export class Card {
   reset(): void {
     this.#config.reset();
     this.#statistics.powerOn();
-    this.#resetFunction();
+    this.#resetFunction(true);
     this.#resetShown = 0;
   }
 
-  /** What CTRL.RST resets, section 4.2.1.6: not counters, not PCI. */
-  #resetFunction(): void {
+  /** What CTRL.RST resets, section 4.2.1.6: not counters, not PCI, and the PHY only with the link. */
+  #resetFunction(withPhy: boolean): void {
     const core = this.#core;
     core.registers.reset();
     if (core.model === "x540") {
@@ -288,7 +288,7 @@ export class Card {
     this.#receiver.reset();
     this.#transmitter.reset();
     this.#eeprom.reset();
-    this.#link.reset();
+    this.#link.reset(withPhy);
     this.#timeSync.reset();
     this.#tcpTimer.reset();
   }
@@ -319,9 +319,10 @@ export class Card {
       this.#gioPolls = 1;
       const asked = value & RESET_BITS;
       if (asked === 0) return;
-      this.#order.beforeSoftwareReset();
+      const withLink = (asked & CTRL_LNK_RST) !== 0;
+      this.#order.beforeSoftwareReset(withLink);
       const held = SEMAPHORES.map((name) => registers.get(name));
-      this.#resetFunction();
+      this.#resetFunction(withLink);
       SEMAPHORES.forEach((name, i) => registers.set(name, 0, held[i]));
       this.#resetShown = asked;
     });

@@ -102,8 +102,12 @@ export class InitOrder {
     this.#dmaInitPolls = 0;
   }
 
-  /** Software is about to reset the card by CTRL (4.2.1.6, 5.2.5.3.2). */
-  beforeSoftwareReset(): void {
+  /**
+   * Software is about to reset the card by CTRL (4.2.1.6, 5.2.5.3.2).
+   *
+   * @param withLink Whether by CTRL.LRST, which takes the X540's PHY along; CTRL.RST does not.
+   */
+  beforeSoftwareReset(withLink: boolean): void {
     const { registers, model } = this.#core;
     if (this.#core.hasMovedData && !this.#gioDisableSeen) {
       this.#record(
@@ -117,10 +121,10 @@ export class InitOrder {
       );
     }
     const owned = registers.get("SW_FW_SYNC") & SW_FW_SYNC_PHY_MASK;
-    if (model === "x540" && owned === 0) {
+    if (model === "x540" && withLink && owned === 0) {
       this.#record(
-        "CTRL.RST without the PHY semaphore in SW_FW_SYNC: firmware may be " +
-          "using the PHY (4.6.3 of 331523)",
+        "CTRL.LRST without the PHY semaphore in SW_FW_SYNC: it resets the " +
+          "PHY, which firmware may be using (4.2.1.7, 4.2.1.8 of 333369)",
       );
     }
   }

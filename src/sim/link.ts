@@ -74,9 +74,10 @@ export class Link {
     return this.#up;
   }
 
-  /** After a reset the link is lost and negotiated again. */
-  reset(): void {
-    this.#mdio.reset();
+  /** After a reset the link is lost and negotiated again, by a PHY that keeps its settings unless it is reset too. */
+  reset(withPhy: boolean): void {
+    if (withPhy) this.#mdio.reset();
+    this.#mdio.linkUp = false;
     this.#i2c.reset();
     this.#negotiated = false;
     this.#up = false;

@@ -188,10 +188,10 @@ const mistakes: [string, RegExp, () => Rig][] = [
     rig.write("CTRL", 1 << 26);
     return rig;
   }],
-  ["an X540 reset without the semaphore", /CTRL\.RST without the PHY/, () => {
+  ["an X540 PHY reset without the semaphore", /CTRL\.LRST without the/, () => {
     const rig = fresh("x540");
     rig.write("EIMC", 0x7fffffff);
-    rig.write("CTRL", 1 << 26);
+    rig.write("CTRL", 1 << 3);
     return rig;
   }],
   ["DCA_RXCTRL bit 12 left set", /DCA_RXCTRL\[0\] bit 12/, () => {

@@ -79,6 +79,28 @@ Deno.test("Card X540 has a PHY that negotiates over MDIO", () => {
   assertEquals(rig.messages(), []);
 });
 
+Deno.test("Card X540's PHY keeps its settings over CTRL.RST, not over CTRL.LRST", () => {
+  const [REACHES_10G, RST, LRST] = [1 << 12, 1 << 26, 1 << 3];
+  const rig = new Rig({ model: "x540" });
+  rig.write("EIMC", 0x7fffffff);
+  rig.lockPhy();
+  mdio(rig, 7, 0x20, 0);
+  for (const [reset, offer] of [[RST, 0], [LRST, REACHES_10G]]) {
+    rig.write("CTRL", reset);
+    rig.step(20);
+    assertEquals(mdio(rig, 7, 0x20), offer);
+    assert(rig.card.linkUp);
+  }
+  assertEquals(rig.messages(), []);
+});
+
+Deno.test("Card X540 takes CTRL.RST without the PHY semaphore", () => {
+  const rig = new Rig({ model: "x540" });
+  rig.write("EIMC", 0x7fffffff);
+  rig.write("CTRL", 1 << 26);
+  assertEquals(rig.messages(), [], "it leaves the PHY alone");
+});
+
 Deno.test("Card records MDIO commands without the PHY semaphore", () => {
   const rig = new Rig({ model: "x540" });
   mdio(rig, 1, 2);
