@@ -139,6 +139,7 @@ Deno.test("feature bits have the numbers of the specification (5.1.3, 6)", () =>
     ["mergeable", 15],
     ["control-queue", 17],
     ["multiqueue", 22],
+    ["any-layout", 27],
     ["indirect", 28],
     ["event-index", 29],
     ["version-1", 32],
@@ -200,5 +201,18 @@ Deno.test("a device older than virtio 1.0 is refused (6.1)", () => {
     () => negotiate(featureBits(["mac"]), ["mac"]),
     NotSupportedError,
     "VERSION_1",
+  );
+});
+
+Deno.test("by the legacy interface any layout is accepted, wanted or not, and needed (5.1.6.6)", () => {
+  const offered = featureBits(["mac", "any-layout", "mergeable"]);
+  assertEquals(
+    featureNames(negotiate(offered, ["mac"], true)),
+    ["mac", "any-layout"],
+  );
+  assertThrows(
+    () => negotiate(featureBits(["mac"]), ["mac"], true),
+    NotSupportedError,
+    "ANY_LAYOUT",
   );
 });

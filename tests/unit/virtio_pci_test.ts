@@ -23,6 +23,7 @@ import {
   IxlError,
   NotSupportedError,
 } from "../../src/errors.ts";
+import { inHaste } from "../support/until.ts";
 import {
   addressWritten,
   At,
@@ -82,17 +83,6 @@ const BAR = 4;
 const OFFSET = 8;
 const SIZE = 12;
 const MULTIPLIER = 16;
-
-/** Lets a wait of seconds end at once. */
-async function inHaste(test: () => Promise<unknown>): Promise<void> {
-  const { now } = performance;
-  performance.now = () => now.call(performance) * 10_000;
-  try {
-    await test();
-  } finally {
-    performance.now = now;
-  }
-}
 
 Deno.test("the structures of QEMU's device are found, on either bus", () => {
   for (const config of [QEMU_ROOT_BUS, QEMU_ROOT_PORT]) {
