@@ -78,12 +78,13 @@ export class FakeBackend {
   /** All messages, in order. */
   readonly received: Message[] = [];
   /** Memory as it was last told. */
-  regions: { iova: bigint; size: number; offset: number; fd: number }[] = [];
+  regions: Region[] = [];
   status = 0n;
   #socket: UnixSocket | undefined;
   readonly #counts = new Map<string, number>();
   #bytes: number[] = [];
   #fds: number[] = [];
+  readonly #chunk = new Uint8Array(new ArrayBuffer(4096));
   #served: Promise<void> = Promise.resolve();
 
   constructor(readonly plan: BackendPlan) {}
@@ -131,22 +132,45 @@ export class FakeBackend {
     return bytes;
   }
 
+  /** Takes a connection that is served by {@linkcode step} alone. */
+  attach(socket: UnixSocket): void {
+    this.#socket = socket;
+  }
+
+  /** Handles what has arrived, without waiting. False once the connection has ended. */
+  step(): boolean {
+    const socket = this.#socket;
+    if (socket === undefined) return false;
+    let goesOn = true;
+    while (goesOn) {
+      const { length, fds } = socket.receive(this.#chunk);
+      if (length === undefined) return true;
+      this.#bytes.push(...this.#chunk.subarray(0, length));
+      this.#fds.push(...fds);
+      goesOn = length > 0 && this.#handleAll(socket);
+    }
+    this.detach();
+    return false;
+  }
+
+  /** Sends bytes that nobody has asked for. */
+  say(bytes: Uint8Array, fds: readonly number[] = []): void {
+    this.#socket?.send(bytes, fds);
+  }
+
+  /** Ends a connection that was attached. What it got stays with it until it is closed. */
+  detach(): void {
+    this.#socket?.close();
+    this.#socket = undefined;
+    this.#fds.splice(0).forEach(closeFd);
+  }
+
   async #serve(socket: UnixSocket): Promise<void> {
     const readable = new PollSet([socket.fd]);
-    const chunk = new Uint8Array(new ArrayBuffer(4096));
     try {
-      for (;;) {
-        await readable.waitAsync(1000);
-        const { length, fds } = socket.receive(chunk);
-        if (length === undefined) continue;
-        if (length === 0) return;
-        this.#bytes.push(...chunk.subarray(0, length));
-        this.#fds.push(...fds);
-        if (!this.#handleAll(socket)) return;
-      }
+      do await readable.waitAsync(1000); while (this.step());
     } finally {
-      this.#fds.splice(0).forEach(closeFd);
-      socket.close();
+      this.detach();
     }
   }
 
@@ -235,10 +259,10 @@ export class FakeBackend {
         this.status = words[0];
         break;
       case "SET_MEM_TABLE":
-        this.regions = fds.map((fd, i) => region(words.slice(1 + 4 * i), fd));
+        this.regions = regionsOf({ words, fds });
         break;
       case "ADD_MEM_REG":
-        this.regions.push(region(words.slice(1), fds[0]));
+        this.regions.push(...regionsOf({ words, fds }));
         break;
       case "REM_MEM_REG":
         this.regions = this.regions.filter(({ iova }) => iova !== words[1]);
@@ -337,9 +361,20 @@ export function wordBytes(word: bigint): Uint8Array {
 /** Numbers of requests by name, for tests that write headers. */
 export const REQUEST = Request;
 
-function region(
-  [iova, size, , offset]: readonly bigint[],
-  fd: number,
-): { iova: bigint; size: number; offset: number; fd: number } {
-  return { iova, size: Number(size), offset: Number(offset), fd };
+/** Memory that a front end shares. */
+export interface Region {
+  readonly iova: bigint;
+  readonly size: number;
+  readonly offset: number;
+  readonly fd: number;
+}
+
+/** The regions that SET_MEM_TABLE or ADD_MEM_REG names, one for each of its descriptors. */
+export function regionsOf(
+  { words, fds }: Pick<Message, "words" | "fds">,
+): Region[] {
+  return fds.map((fd, i) => {
+    const [iova, size, , offset] = words.slice(1 + 4 * i);
+    return { iova, size: Number(size), offset: Number(offset), fd };
+  });
 }
