@@ -72,7 +72,12 @@ abstract class VirtioRings {
         txDepth: depth,
         irqTimeoutMs: 0,
       }),
-      virtio: { features, rxIova: 0n, txIova: BigInt(rx.bytes) },
+      virtio: {
+        features,
+        rxIova: 0n,
+        txIova: BigInt(rx.bytes),
+        maxFrame: 1518,
+      },
     };
     const bus: VirtioQueueBus = {
       notify: notify ?? (() => {}),

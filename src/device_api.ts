@@ -110,6 +110,8 @@ export interface VirtioQueueDescription {
   readonly rxIova: bigint;
   /** Where the memory of the transmit ring begins for the device. */
   readonly txIova: bigint;
+  /** The `maxFrameSize` of the device's features. */
+  readonly maxFrame: number;
 }
 
 /** Where a queue pair's rings lie. */
@@ -145,7 +147,10 @@ export interface DeviceFeatures {
   readonly retaSize: number;
   /** Unicast addresses that the filter holds. */
   readonly macFilters: number;
-  /** Largest frame with the Ethernet header, without the frame check sequence. */
+  /**
+   * Largest frame with the Ethernet header, without the frame check sequence. `send()` drops longer ones and counts
+   * them, however the device was opened; what it cuts into segments may be longer.
+   */
   readonly maxFrameSize: number;
   /** Checks checksums of received packets. */
   readonly rxChecksum: boolean;

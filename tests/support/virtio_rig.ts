@@ -129,7 +129,10 @@ export class VirtioRig {
       irqFd: this.#lines[0].fd,
       wakeFd: this.#lines[1].fd,
       config,
-      virtio: { features, rxIova, txIova: rxIova + BigInt(rxBytes) },
+      virtio: {
+        ...{ features, rxIova, txIova: rxIova + BigInt(rxBytes) },
+        maxFrame: config.maxFrameSize,
+      },
     };
     this.control = new QueueControl(this.queue.control, rxDepth, txDepth);
     const bus = {

@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Batch } from "../../src/batch.ts";
 import type { DeviceOptions } from "../../src/config.ts";
-import type { LinkState } from "../../src/device_api.ts";
+import type { Device, LinkState } from "../../src/device_api.ts";
 import { openDriver } from "../../src/drivers/registry.ts";
 import {
   VIRTIO_FEATURE_NAMES,
@@ -325,9 +325,43 @@ Deno.test("the MTU bounds the frames", async () => {
   bus.virtio.config.setUint16(10, 1000, true);
   const device = await openDriver(bus, configOf({}));
   assertEquals(device.maxFrameSize, 1018);
+  assertLongest(device, 1018);
   await device.close();
   assertClean(bus);
 });
+
+Deno.test("frames longer than was asked for are sent, as far as the device takes them", async () => {
+  const options = { maxFrameSize: 600 };
+  await withVirtio({ offers: [...PLAIN, "mtu"] }, options, ({ device }) => {
+    assertLongest(device, 1518);
+  });
+  await withVirtio({ offers: PLAIN }, options, ({ device }) => {
+    assertLongest(device, device.features.maxFrameSize);
+  });
+});
+
+/** Frames up to `longest` are sent, longer ones dropped and counted; in one buffer and in several. */
+function assertLongest(device: Device, longest: number): void {
+  const { rx: { pool }, tx } = device.queue(0);
+  const batch = new Batch(1);
+  const send = (bytes: number) => {
+    const handle = pool.allocate();
+    let last = handle;
+    for (let left = bytes;;) {
+      const length = Math.min(left, pool.entrySize);
+      pool.lengths[pool.index(last)] = length;
+      left -= length;
+      if (left === 0) break;
+      last = pool.nextSegments[pool.index(last)] = pool.allocate();
+    }
+    batch.length = 0;
+    batch.push(handle);
+    const before = tx.counters.get("dropped");
+    assertEquals(tx.send(batch), 1);
+    return tx.counters.get("dropped") === before;
+  };
+  assertEquals([send(longest), send(longest + 1)], [true, false]);
+}
 
 Deno.test("without an address in its configuration a device has another", async () => {
   const backend = { offers: ["mergeable"] as const, hasConfig: false };

@@ -244,7 +244,8 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
 
   protected override virtioQueue(index: number): VirtioQueueDescription {
     const { rx, tx } = this.ringAddresses(index);
-    return { features: this.#agreed.features, rxIova: rx, txIova: tx };
+    const { features, maxFrameSize: maxFrame } = this.#agreed;
+    return { features, rxIova: rx, txIova: tx, maxFrame };
   }
 
   /** The device counts nothing: these are the counters of its queues. */

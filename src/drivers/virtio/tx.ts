@@ -46,8 +46,6 @@ import { HANDLE_MASK, LAST_LINK, PART, SPECIAL } from "./slots.ts";
 import { Fault, faultError, recordFault, State } from "./state.ts";
 import { use } from "./users.ts";
 
-/** Two VLAN tags, by which a frame may exceed the largest. */
-const VLAN_ALLOWANCE = 8;
 /** The largest packet that a device cuts into segments: headers and 65535 bytes (5.1.6.3). */
 const LARGEST_SEGMENTED = 65589;
 /** Most buffers of a packet. */
@@ -99,7 +97,7 @@ export abstract class VirtioTxQueue implements TxQueue {
   constructor(queue: LocalQueue, bus: VirtioQueueBus, renew: () => void) {
     this.#renew = renew;
     const features = featuresOf(queue);
-    const { rxDepth, txDepth, maxFrameSize } = queue.config;
+    const { rxDepth, txDepth } = queue.config;
     this.index = queue.index;
     this.depth = txDepth;
     this.counters = new QueueCounters(queue.counters);
@@ -113,7 +111,8 @@ export abstract class VirtioTxQueue implements TxQueue {
     this.longHeader = accepts(features, "hash-report");
     this.inOrder = accepts(features, "in-order");
     this.eventIndex = accepts(features, "event-index");
-    this.maxFrame = maxFrameSize + VLAN_ALLOWANCE;
+    // No more than the MTU that was agreed on (5.1.4.2).
+    this.maxFrame = queue.virtio!.maxFrame;
     this.#queue = queue;
     this.#indirect = accepts(features, "indirect");
     this.#checksum = accepts(features, "checksum");
