@@ -140,6 +140,7 @@ const CHECKS = {
   cc: command("cc", "gcc libc6-dev"),
   ip: command("ip", "iproute2"),
   ping: command("ping", "iputils-ping"),
+  ethtool: command("ethtool", "ethtool"),
   testpmd: command("dpdk-testpmd", "dpdk-dev; or: deno task lab dpdk"),
   tcpdump: command("tcpdump", "tcpdump"),
   tshark: command("tshark", "tshark"),

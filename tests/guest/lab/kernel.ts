@@ -23,6 +23,7 @@ const BOOT_MODULES = [
 /** What scenarios load later, by `guest.loadModule`. */
 const LATER_MODULES = [
   ...["e1000", "e1000e", "igb", "ixgbe", "virtio_net", "tun", "bridge"],
+  "8021q",
 ];
 
 /** A kernel with its modules. */
