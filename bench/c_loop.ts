@@ -13,6 +13,11 @@ const PROGRAM = fileURLToPath(
 );
 const FLAGS = ["-O3", "-march=native", "-Wall", "-Wextra", "-Werror"];
 
+/** Entries as classic drivers have them. */
+export const CLASSIC_ENTRY = 2048;
+/** Entries as our pools have them: a cache line longer, so that their heads are spread over the cache. */
+export const PADDED_ENTRY: number = CLASSIC_ENTRY + 64;
+
 /** One measurement. */
 export interface CLoopPoint {
   /** "advanced" or "legacy" descriptors. */
@@ -25,6 +30,8 @@ export interface CLoopPoint {
   readonly size: number;
   /** How many packets. */
   readonly packets: number;
+  /** Bytes of a packet's entry with its head: {@linkcode CLASSIC_ENTRY} or {@linkcode PADDED_ENTRY}. */
+  readonly entry: number;
 }
 
 /** The program, compiled and running. */
@@ -64,8 +71,8 @@ export class CLoop implements AsyncDisposable {
 
   /** Nanoseconds a packet. */
   async measure(point: CLoopPoint): Promise<number> {
-    const { layout, ring, batch, size, packets } = point;
-    const line = `${layout} ${ring} ${batch} ${size} ${packets}\n`;
+    const { layout, ring, batch, size, packets, entry } = point;
+    const line = `${layout} ${ring} ${batch} ${size} ${packets} ${entry}\n`;
     await this.#input.write(new TextEncoder().encode(line));
     let answer = "";
     while (!answer.endsWith("\n")) {

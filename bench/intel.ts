@@ -1,14 +1,13 @@
 /**
  * Our drivers beside C: receive, touch a byte, send and reclaim on one ring pair in memory, in one thread, alternating
- * with a C program that does the same in the classic way.
+ * with a C program that does the same, in the classic way and with packets laid out as in our pools.
  *
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { Batch } from "../src/batch.ts";
-import { INDEX_MASK } from "../src/mempool.ts";
-import { CLoop } from "./c_loop.ts";
-import { INTEL_MODELS, type IntelModel, IntelRings } from "./intel_rings.ts";
+import { CLASSIC_ENTRY, CLoop, PADDED_ENTRY } from "./c_loop.ts";
+import { INTEL_MODELS, type IntelModel } from "./intel_rings.ts";
+import type { IntelWork } from "./intel_worker.ts";
 import { describeMachine } from "./machine.ts";
 import { linePlot } from "./plot.ts";
 
@@ -16,8 +15,10 @@ const BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 const RINGS = [128, 512, 2048, 4096];
 const SIZES = [60, 1514];
 /** Pairs of rounds at each point. Short ones: most of them then pass without another program on this core. */
-const ROUNDS = 21;
+const ROUNDS = 31;
 const PACKETS = 1 << 17;
+/** Until V8 has compiled all of it for good. */
+const WARM_UP = 8 * PACKETS;
 const RESULTS = new URL("./results/", import.meta.url);
 
 /** A point of the result. */
@@ -30,28 +31,40 @@ export interface IntelPoint {
   readonly size: number;
   /** Nanoseconds a packet, ours. */
   readonly ns: number;
-  /** Nanoseconds a packet, C's. */
+  /** Nanoseconds a packet, of C in the classic way. */
   readonly cNs: number;
   /** C's time divided by ours: above 1 is faster than C. */
   readonly ratio: number;
   /** The quartiles of that over the pairs of rounds. */
   readonly spread: readonly [number, number];
+  /** Nanoseconds a packet, of C with packets laid out as in our pools. */
+  readonly paddedNs: number;
+  /** That time divided by ours. */
+  readonly paddedRatio: number;
 }
 
-/** Forwards packets; returns nanoseconds a packet. */
-function forward(rings: IntelRings, batch: Batch, packets: number): number {
-  const { pool: { u8, stride }, pair: { rx, tx } } = rings;
-  const { handles, capacity } = batch;
-  const start = performance.now();
-  for (let done = 0; done < packets; done += capacity) {
-    rings.step(capacity);
-    const received = rx.receive(batch);
-    for (let i = 0; i < received; i++) {
-      u8[(handles[i] & INDEX_MASK) * stride] ^= 1;
-    }
-    if (tx.send(batch) !== capacity) throw new Error("a packet is gone");
+/** The driver's side of a point. */
+class OurLoop implements Disposable {
+  readonly #worker = new Worker(new URL("./intel_worker.ts", import.meta.url), {
+    type: "module",
+  });
+
+  constructor(work: IntelWork) {
+    this.#worker.postMessage(work);
   }
-  return (performance.now() - start) * 1e6 / packets;
+
+  /** Nanoseconds a packet. */
+  measure(packets: number): Promise<number> {
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    this.#worker.onmessage = ({ data }) => resolve(data);
+    this.#worker.onerror = ({ message }) => reject(new Error(message));
+    this.#worker.postMessage(packets);
+    return promise;
+  }
+
+  [Symbol.dispose](): void {
+    this.#worker.terminate();
+  }
 }
 
 async function measure(
@@ -59,23 +72,26 @@ async function measure(
   c: CLoop,
   [batch, ring, size]: readonly [number, number, number],
 ): Promise<IntelPoint> {
-  const rings = new IntelRings(chip, ring, size);
-  const packets = new Batch(batch);
-  const pairs: [number, number][] = [];
-  forward(rings, packets, PACKETS);
+  const shape = { batch, ring, size };
+  using ours = new OurLoop({ chip, ...shape });
+  await ours.measure(WARM_UP);
+  const rounds: Round[] = [];
   for (let i = 0; i < ROUNDS; i++) {
-    const ours = forward(rings, packets, PACKETS);
-    const point = { ...chip, ring, batch, size, packets: PACKETS };
-    pairs.push([ours, await c.measure(point)]);
+    const point = { layout: chip.layout, ...shape, packets: PACKETS };
+    rounds.push({
+      ours: await ours.measure(PACKETS),
+      classic: await c.measure({ ...point, entry: CLASSIC_ENTRY }),
+      padded: await c.measure({ ...point, entry: PADDED_ENTRY }),
+    });
   }
-  rings.close();
-  const ns = quantile(pairs.map(([ours]) => ours), 0.5);
-  const cNs = quantile(pairs.map(([, c]) => c), 0.5);
-  const ratios = pairs.map(([ours, c]) => c / ours);
+  const median = (value: (round: Round) => number) =>
+    quantile(rounds.map(value), 0.5);
+  const ns = median(({ ours }) => ours);
+  const cNs = median(({ classic }) => classic);
+  const paddedNs = median(({ padded }) => padded);
+  const ratios = rounds.map(({ ours, classic }) => classic / ours);
   return {
-    batch,
-    ring,
-    size,
+    ...shape,
     ns: round(ns, 1),
     cNs: round(cNs, 1),
     ratio: round(cNs / ns, 2),
@@ -83,7 +99,16 @@ async function measure(
       round(quantile(ratios, 0.25), 2),
       round(quantile(ratios, 0.75), 2),
     ],
+    paddedNs: round(paddedNs, 1),
+    paddedRatio: round(paddedNs / ns, 2),
   };
+}
+
+/** Nanoseconds a packet, of the three that take turns. */
+interface Round {
+  readonly ours: number;
+  readonly classic: number;
+  readonly padded: number;
 }
 
 /** Of sorted values, the one at a share of the way. */
@@ -105,14 +130,22 @@ function plot(driver: string, points: readonly IntelPoint[]): string {
     x: "packets in a batch",
     y: "above 1: faster than C",
     reference: 1,
-    lines: RINGS.flatMap((ring) =>
-      SIZES.map((size) => ({
-        name: `ring ${ring}, ${size} bytes`,
-        points: at(ring, size).map(({ batch, ratio }) =>
-          [batch, ratio] as const
+    lines: [
+      ...RINGS.flatMap((ring) =>
+        SIZES.map((size) => ({
+          name: `ring ${ring}, ${size} bytes`,
+          points: at(ring, size).map(({ batch, ratio }) =>
+            [batch, ratio] as const
+          ),
+        }))
+      ),
+      {
+        name: "ring 512, 60 bytes, C laid out like ours",
+        points: at(512, 60).map(({ batch, paddedRatio }) =>
+          [batch, paddedRatio] as const
         ),
-      }))
-    ),
+      },
+    ],
   });
 }
 
@@ -127,13 +160,14 @@ if (import.meta.main) {
   const points: IntelPoint[] = [];
   for (const ring of RINGS) {
     for (const size of SIZES) {
+      console.error(`${chip.driver}: rings of ${ring}, ${size} bytes`);
       for (const batch of BATCHES.filter((batch) => batch < ring)) {
         points.push(await measure(chip, c, [batch, ring, size]));
       }
     }
   }
   console.log(
-    `${chip.driver} (${chip.model}): nanoseconds a packet on rings in memory; ratio: C's time divided by ours`,
+    `${chip.driver} (${chip.model}): nanoseconds a packet on rings in memory; ratio: C's time divided by ours; padded: C with packets laid out like ours`,
   );
   console.table(
     points.map(({ spread: [low, high], ...point }) => ({

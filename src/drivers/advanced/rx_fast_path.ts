@@ -111,8 +111,8 @@ export function rxFastPath(
     const most = Math.min(handles.length, depth - 1, free);
     let bytes = 0;
     let n = 0;
-    let at = next << 2;
     frames: while (n < most) {
+      let at = next << 2;
       const status = statuses[at];
       const info = word0[at];
       if ((status & interesting) !== whole) break;
@@ -123,6 +123,7 @@ export function rxFastPath(
       if (rssType !== 0 && rssType !== RSS_TYPE_FDIR) said |= RssHash;
       if ((status & vlanMask) !== 0) said |= VlanStripped;
       // What was said of one frame holds for those after it with the same status and kind: all of a flow, as a rule.
+      const end = Math.min(most, n + depth - next);
       do {
         const length = sizes[at] & LENGTH;
         const handle = slots[next];
@@ -143,10 +144,11 @@ export function rxFastPath(
         word2[at] = 0;
         word3[at] = 0;
         slots[next] = fresh;
-        if (++next === depth) next = 0;
+        next = (next + 1) | 0;
         at = next << 2;
-        n++;
-      } while (n < most && statuses[at] === status && word0[at] === info);
+        n = (n + 1) | 0;
+      } while (n < end && statuses[at] === status && word0[at] === info);
+      if (next === depth) next = 0;
     }
     if (n === 0) return 0;
     header[0] = free;

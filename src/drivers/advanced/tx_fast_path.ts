@@ -126,9 +126,10 @@ export function txFastPath(parts: TxFastPathParts, pool: Mempool): TxFastPath {
     let bytes = 0;
     let n = from;
     for (; n < end; n++) {
-      const handle = handles[n];
+      // As a signed number, which the mark below keeps it.
+      const handle = handles[n] | 0;
       const index = handle ^ idBits;
-      if (index > indexMask) break;
+      if (index >>> 0 > indexMask) break;
       const size = lengths[index];
       if (
         (nextSegments[index] | offloads[index]) !== 0 ||
@@ -136,7 +137,7 @@ export function txFastPath(parts: TxFastPathParts, pool: Mempool): TxFastPath {
       ) break;
       const at = next << 2;
       let command = wholePacket | size;
-      let slot: number = handle;
+      let slot = handle;
       if (n === report) {
         report = Math.min(n + reportEvery, end - 1);
         command |= RS;

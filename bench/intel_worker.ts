@@ -1,0 +1,52 @@
+/**
+ * Measures one point for `intel.ts`, in a worker of its own, as queues are used.
+ *
+ * @module
+ */
+import { Batch } from "../src/batch.ts";
+import { INDEX_MASK } from "../src/mempool.ts";
+import { type IntelModel, IntelRings } from "./intel_rings.ts";
+
+/** The two ends of a worker that `lib: deno.worker` would declare. */
+const scope = globalThis as unknown as {
+  onmessage: (event: MessageEvent) => void;
+  postMessage(message: unknown): void;
+};
+
+/** What is measured. */
+export interface IntelWork {
+  /** Which driver. */
+  readonly chip: IntelModel;
+  /** Packets at once. */
+  readonly batch: number;
+  /** Descriptors of each ring. */
+  readonly ring: number;
+  /** Bytes of a frame. */
+  readonly size: number;
+}
+
+/** Each number of packets that comes is forwarded, and answered with the nanoseconds a packet took. */
+function serve({ chip, batch: capacity, ring, size }: IntelWork): void {
+  const rings = new IntelRings(chip, ring, size);
+  const batch = new Batch(capacity);
+  scope.onmessage = ({ data: packets }) =>
+    scope.postMessage(forward(rings, batch, packets));
+}
+
+function forward(rings: IntelRings, batch: Batch, packets: number): number {
+  const { pool: { u8, stride }, pair: { rx, tx }, step } = rings;
+  const { handles, capacity } = batch;
+  const indexMask = INDEX_MASK;
+  const start = performance.now();
+  for (let done = 0; done < packets; done += capacity) {
+    step(capacity);
+    const received = rx.receive(batch);
+    for (let i = 0; i < received; i++) {
+      u8[(handles[i] & indexMask) * stride] ^= 1;
+    }
+    if (tx.send(batch) !== capacity) throw new Error("a packet is gone");
+  }
+  return (performance.now() - start) * 1e6 / packets;
+}
+
+scope.onmessage = ({ data }) => serve(data);
