@@ -10,27 +10,44 @@ import {
   assertRejects,
   assertStringIncludes,
 } from "@std/assert";
+import type { LinkState } from "../../mod.ts";
 import { Card } from "./console.ts";
-import { numbered, swapped } from "./frames.ts";
+import { numbered, numberOf, swapped } from "./frames.ts";
 import {
   asUser,
   bindDriver,
+  type Guest,
   guestScenarios,
+  type Nic,
   NO_IOMMU_MODULE,
+  type Program,
   untilDevice,
   USER,
 } from "./lab/mod.ts";
+import { wakes } from "./receives.ts";
 import { IXL, ixl, refused } from "./refusals.ts";
 
 const scenario = guestScenarios({
   name: "no_iommu",
-  nics: [{ model: "igb", hotplug: true }, { model: "e1000" }],
+  nics: [
+    { model: "igb", hotplug: true },
+    { model: "e1000" },
+    // With the legacy interface alone, as before version 1.0.
+    {
+      model: "virtio-net-pci",
+      properties: {
+        ...{ "disable-legacy": "off", "disable-modern": true },
+        ...{ iommu_platform: false, ats: false },
+      },
+    },
+  ],
   iommu: false,
   hugepages: 64,
 }, "noIommu");
 
 const BRIDGE = ["deno", "run", "-q", "-P=demo", "examples/bridge.ts"];
 const ACCEPTED = "--unsafe-no-iommu";
+const UNSAFE = { unsafeNoIommu: true } as const;
 const START = { timeoutMs: 90_000 };
 const PARAMETER = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode";
 const HUGEPAGES = "/proc/sys/vm/nr_hugepages";
@@ -95,8 +112,8 @@ scenario("opens it for root alone, and warns once", async (guest) => {
   assertStringIncludes(noAdmin, "CAP_SYS_ADMIN");
 });
 
-scenario("passes numbered frames both ways", async (guest) => {
-  const [a, b] = guest.nics;
+/** Two cards of which each sends what arrives on the other. */
+async function bridged(guest: Guest, a: Nic, b: Nic): Promise<Program> {
   for (const { address } of [a, b]) {
     await bindDriver(guest, address, "vfio-pci");
   }
@@ -104,6 +121,11 @@ scenario("passes numbered frames both ways", async (guest) => {
     [...BRIDGE, a.address, b.address, ACCEPTED],
   );
   await bridge.prints(/bridging/, START);
+  return bridge;
+}
+
+/** Frames of all sizes go through both ways. */
+async function passFrames(a: Nic, b: Nic): Promise<void> {
   for (const [from, to] of [[a, b], [b, a]]) {
     for (let at = 0; at < 128; at += 32) {
       const frames = Array.from(
@@ -114,16 +136,90 @@ scenario("passes numbered frames both ways", async (guest) => {
       assertEquals(await to.port.receiveMany(32), frames);
     }
   }
+}
+
+scenario("passes numbered frames both ways", async (guest) => {
+  const [a, b] = guest.nics;
+  const bridge = await bridged(guest, a, b);
+  await passFrames(a, b);
   await bridge.signal("SIGTERM");
   const { code, stderr } = await bridge.ended();
   assertEquals(code, 0, stderr);
   assertEquals(warnings(stderr).length, 2, stderr);
 });
 
+/** Frames of all sizes that the card sends back, their addresses swapped. */
+async function echoes(card: Card, nic: Nic): Promise<void> {
+  const FIRST = 1000;
+  await card.ask("startEcho");
+  for (let at = 0; at < 128; at += 32) {
+    const frames = Array.from(
+      { length: 32 },
+      (_, i) => numbered(FIRST + at + i, nic.mac, 60 + 11 * (at + i)),
+    );
+    await nic.port.send(...frames);
+    // What the cable still held of a program that was killed comes first.
+    const back = await nic.port.receiveMany(32, {
+      where: (frame) => numberOf(frame) >= FIRST,
+    });
+    assertEquals(back, frames.map((frame) => swapped(frame)));
+  }
+  await card.ask("stopEcho");
+}
+
+/** The cable is pulled out and put in again, and each time an interrupt tells of it. */
+async function followsLink(card: Card, nic: Nic): Promise<void> {
+  await card.ask("watchLink");
+  for (const [number, up] of [[1, false], [2, true]] as const) {
+    await nic.setLink(up);
+    const change = await card.ask<LinkState>("linkChange", number);
+    assertEquals(change.up, up);
+  }
+}
+
+scenario("drives virtio devices from before version 1.0", async (guest) => {
+  const [, other, nic] = guest.nics;
+  const bridge = await bridged(guest, other, nic);
+  await passFrames(other, nic);
+  // In mid-traffic: whoever opens it next starts clean.
+  for (const { port, mac } of [other, nic]) {
+    await port.send(...Array.from({ length: 300 }, (_, i) => numbered(i, mac)));
+  }
+  await bridge.kill();
+  const card = await Card.open(guest, nic, { ...UNSAFE, irqTimeoutMs: 10 });
+  const { features, macAddress } = card.report;
+  assertEquals(macAddress, nic.mac);
+  for (const name of ["any-layout", "mergeable", "event-index", "indirect"]) {
+    assert(features.virtio!.includes(name), name);
+  }
+  assert(!features.virtio!.includes("version-1"));
+  await echoes(card, nic);
+  await followsLink(card, nic);
+  await echoes(card, nic);
+  await card.call("setPromiscuous", true);
+  const [{ promiscuous }] = await guest.qmp.execute("query-rx-filter", {
+    name: nic.id,
+  }) as { promiscuous: boolean }[];
+  assert(promiscuous);
+  // It sleeps until it is woken.
+  await card.reopen({ ...UNSAFE, irqTimeoutMs: -2 });
+  await wakes(card, 100, () => nic.port.send(numbered(1, nic.mac)));
+  // A header of 10 bytes, and a line that all causes share.
+  await card.reopen({
+    ...{ ...UNSAFE, irqTimeoutMs: 10, interrupts: "intx" },
+    virtio: { without: ["mergeable", "event-index"] },
+  });
+  await echoes(card, nic);
+  await followsLink(card, nic);
+  await card.call("restartQueue", 0);
+  await echoes(card, nic);
+  await card.close();
+});
+
 scenario("a pool grows into its neighbours, or says why not", async (guest) => {
   const [nic] = guest.nics;
   const card = await Card.open(guest, nic, {
-    unsafeNoIommu: true,
+    ...UNSAFE,
     irqTimeoutMs: 0,
     poolEntries: 2048,
     poolMaxEntries: 16384,
@@ -157,13 +253,7 @@ scenario("a pool grows into its neighbours, or says why not", async (guest) => {
 scenario("a removed card ends the program, and works again", async (guest) => {
   const [a, b] = guest.nics;
   for (const turn of [1, 2]) {
-    for (const { address } of [a, b]) {
-      await bindDriver(guest, address, "vfio-pci");
-    }
-    const bridge = await guest.spawn(
-      [...BRIDGE, a.address, b.address, ACCEPTED],
-    );
-    await bridge.prints(/bridging/, START);
+    const bridge = await bridged(guest, a, b);
     const frame = numbered(turn, b.mac);
     await a.port.send(frame);
     assertEquals(await b.port.receive(), frame);
