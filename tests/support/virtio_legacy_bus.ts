@@ -67,6 +67,8 @@ export interface LegacyOptions {
   readonly offered: bigint;
   /** Descriptors of each virtqueue. Default: 256, 256, 64. */
   readonly sizes?: readonly number[];
+  /** Queue pairs, as its configuration says. Default 1. */
+  readonly pairs?: number;
   /** How it interrupts. Default MSI-X. */
   readonly kind?: InterruptVectors["kind"];
   /** Vectors that it has room for. Default 3. */
@@ -134,6 +136,7 @@ export class LegacyBus implements BarBusDevice {
   constructor(options: LegacyOptions) {
     this.#options = {
       sizes: [256, 256, 64],
+      pairs: 1,
       kind: "msix",
       vectors: 3,
       slow: 0,
@@ -143,7 +146,7 @@ export class LegacyBus implements BarBusDevice {
       config: QEMU_LEGACY,
       ...options,
     };
-    const { kind, vectors, config, physical } = this.#options;
+    const { kind, vectors, config, physical, pairs } = this.#options;
     const space = new DataView(Uint8Array.from(config).buffer);
     this.#space = space;
     this.config = {
@@ -158,6 +161,7 @@ export class LegacyBus implements BarBusDevice {
     };
     [2, 0, 0, 0, 0, 7].forEach((octet, i) => this.device.setUint8(i, octet));
     this.device.setUint16(STATUS_OFFSET, 1, true);
+    this.device.setUint16(PAIRS_OFFSET, pairs, true);
     const domain = new MappedDomain(new IovaAllocator(IOVAS), {
       map: (memory, offset, length, iova) => {
         const start = memory.byteOffset + offset;
@@ -235,9 +239,11 @@ export class LegacyBus implements BarBusDevice {
     this.#raise(this.#configVector);
   }
 
-  /** Sends every frame back, and interrupts. Returns their bytes, header included, as the device got them. */
-  loop(): Uint8Array[] {
-    const [rx, tx] = this.#queues;
+  /**
+   * Sends every frame of a pair back, and interrupts. Returns their bytes, header included, as the device got them.
+   */
+  loop(pair = 0): Uint8Array[] {
+    const [rx, tx] = this.#queues.slice(2 * pair);
     const frames: Uint8Array[] = [];
     assert((this.#status & DRIVER_OK) !== 0, "the device is live");
     for (let sent = tx.ring!.take(); sent; sent = tx.ring!.take()) {
