@@ -99,7 +99,8 @@ export const demoCommand: Command = defineCommand({
     { name: "json", help: "end with one JSON object on a line" },
   ],
   notes: `missed: what the overloaded card A dropped and counted.
-lost: what vanished without a counter; 0, or the demo fails.`,
+lost: what vanished without a counter, with --device what did not come back; 0, or the demo fails.
+abandoned: of these, what was on its way to a backend that went away.`,
   run: demo,
 });
 

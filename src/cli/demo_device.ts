@@ -57,6 +57,8 @@ export interface DeviceDemoResult {
   readonly received: number;
   /** Frames that did not. */
   readonly lost: number;
+  /** Frames of these that were on their way out when the other side went away, and were given up. */
+  readonly abandoned: number;
   /** Frames whose bytes were wrong, or that nobody here has made. */
   readonly corrupted: number;
   /** Frames behind a later one of their flow. */
@@ -177,6 +179,10 @@ class Echo {
       generated: this.#total("generated"),
       received,
       lost: this.#lost(),
+      abandoned: stats.reduce(
+        (sum, { ports: [{ abandoned }] }) => sum + abandoned,
+        0,
+      ),
       corrupted: this.#total("corrupted") + this.#total("foreign"),
       reordered: this.#total("reordered"),
       duplicated: this.#total("duplicated"),
@@ -231,12 +237,13 @@ function rows(
   });
 }
 
-/** Shows the result. */
+/** Shows the result, and on standard error what may have gone wrong. */
 export function reportDevice(result: DeviceDemoResult): void {
   const figures: (keyof DeviceDemoResult)[] = [
     "generated",
     "received",
     "lost",
+    "abandoned",
     "corrupted",
     "reordered",
     "duplicated",
@@ -248,6 +255,25 @@ export function reportDevice(result: DeviceDemoResult): void {
     figures.map((title) => ({ title, align: "right" as const })),
     [figures.map((name) => result[name] as number)],
   ));
+  const hint = hintFor(result);
+  if (hint !== undefined) console.error(`ixl: ${hint}`);
+}
+
+/** Where frames are lost: what the user may want to look at. */
+function hintFor(
+  { lost, abandoned, queues, perQueue, received }: DeviceDemoResult,
+): string | undefined {
+  if (lost === 0) return undefined;
+  if (abandoned > 0) {
+    return "the other side went away while frames were on their way to it";
+  }
+  const silent = perQueue.filter((queue) => queue.received === 0);
+  if (silent.length === 0) return undefined;
+  if (received === 0) {
+    return "nothing came back at all: does the other side give frames back, as testpmd does with --forward-mode=macswap?";
+  }
+  const names = silent.map(({ queue }) => queue).join(", ");
+  return `nothing came back on queue ${names}: the other side may serve fewer than ${queues} queues; for testpmd that takes queues=${queues} in --vdev, --rxq=${queues} and --txq=${queues}`;
 }
 
 function round(value: number): number {

@@ -68,11 +68,12 @@ Deno.test("demo --device checks what a device's other side gives back", async ()
 
 Deno.test("demo --device notices what does not come back", async () => {
   const args = ["--json", "--device", "sim:sink", "--seconds", "0.1"];
-  const { code, stdout } = await runCli(["demo", ...args]);
+  const { code, stdout, stderr } = await runCli(["demo", ...args]);
   assertEquals(code, 1);
-  const { generated, lost } = lastJson<DeviceDemoResult>(stdout);
+  const { generated, lost, abandoned } = lastJson<DeviceDemoResult>(stdout);
   assertGreater(generated, 0);
-  assertEquals(lost, generated);
+  assertEquals([lost, abandoned], [generated, 0]);
+  assertStringIncludes(stderr, "nothing came back at all");
 });
 
 Deno.test("demo --device refuses what is for software cards", async () => {

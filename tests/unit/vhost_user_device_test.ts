@@ -115,6 +115,26 @@ Deno.test("a vhost-user device closes while its backend is away", () =>
     assert(device.closed);
   }));
 
+Deno.test("a device says whom it waits for, and opens when the backend comes", () =>
+  withoutLeaks(async () => {
+    using said = listen();
+    const folder = Deno.makeTempDirSync();
+    const path = `${folder}/socket`;
+    const opening = openDevice({
+      address: `vhost-user:${path}`,
+      hugepages: "never",
+    });
+    await until("the message", () => said.lines.length > 0);
+    assertStringIncludes(said.lines[0], "waits for a backend");
+    assertStringIncludes(said.lines[0], `listens at ${path}`);
+    const server = new FakeServer(path, [PLAIN]);
+    const device = await opening;
+    assertEquals(said.lines.length, 1);
+    await device.close();
+    await server.close();
+    Deno.removeSync(folder);
+  }));
+
 Deno.test("a device without a backend is not opened, and leaves nothing behind", () =>
   withoutLeaks(async () => {
     const folder = Deno.makeTempDirSync();

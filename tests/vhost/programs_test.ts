@@ -1,7 +1,12 @@
 /**
  * The command line and the examples on vhost-user devices, as users run them.
  */
-import { assertEquals, assertGreater } from "@std/assert";
+import {
+  assertEquals,
+  assertGreater,
+  assertGreaterOrEqual,
+  assertStringIncludes,
+} from "@std/assert";
 import type { DeviceDemoResult } from "../../src/cli/demo_device.ts";
 import { PCAP_HEADER_LENGTH, PCAP_RECORD_LENGTH } from "../../src/net/mod.ts";
 import { CliProcess, lastJson, runCli } from "../support/cli.ts";
@@ -36,6 +41,41 @@ for (const [queues, size] of [[1, 60], [2, 0], [1, 1514]]) {
     assertEquals([rxPackets, txPackets], [generated, generated]);
   });
 }
+
+test("virtio: demo --device says which queues a backend does not serve", async () => {
+  using socket = new SocketPath("demo-too-many");
+  await using _backend = await Testpmd.backend({ socket: socket.path });
+  const { code, stdout, stderr } = await runCli([
+    ...["demo", "--device", socket.address, "--json", "--seconds", "1"],
+    ...["--queues", "2"],
+  ]);
+  assertEquals(code, 1);
+  const { lost, perQueue } = lastJson<DeviceDemoResult>(stdout);
+  assertGreater(lost, 0);
+  assertEquals(perQueue.map(({ received }) => received > 0), [true, false]);
+  assertStringIncludes(stderr, "nothing came back on queue 1");
+  assertStringIncludes(stderr, "queues=2");
+});
+
+test("virtio: demo --device tells what a backend took along", async () => {
+  using socket = new SocketPath("demo-killed");
+  const backend = await Testpmd.backend({ socket: socket.path });
+  await using demo = new CliProcess([
+    ...["demo", "--device", socket.address, "--json", "--seconds", "60"],
+  ]);
+  await demo.prints(/^ *1 s/m);
+  await backend.kill();
+  await demo.prints(/needs a reset/);
+  await using _next = await Testpmd.backend({ socket: socket.path });
+  await demo.prints(/is back/);
+  demo.signal("SIGINT");
+  const { code, stdout, stderr } = await demo.ended();
+  assertEquals(code, 1);
+  const { lost, abandoned } = lastJson<DeviceDemoResult>(stdout);
+  assertGreater(abandoned, 0);
+  assertGreaterOrEqual(lost, abandoned);
+  assertStringIncludes(stderr, "the other side went away");
+});
 
 test("virtio: forward carries frames from one backend to another", async () => {
   using from = new SocketPath("forward-from");

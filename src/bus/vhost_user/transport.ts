@@ -30,6 +30,8 @@ import {
 const REPLY_TIMEOUT_MS = 5000;
 /** How often a backend is looked for. */
 const MEET_INTERVAL_MS = 100;
+/** How long nothing is said while the first backend is waited for. */
+const PATIENCE_MS = 1000;
 /** How soon it is seen that the backend has gone. */
 const WATCH_INTERVAL_MS = 50;
 /** Most descriptors of a virtqueue (2.7, 2.8.10.1): a backend has no way to say less. */
@@ -304,7 +306,10 @@ export class VhostUserTransport implements VirtioTransport {
   /** Waits for a backend. */
   async #meet(): Promise<Connection> {
     const { address, timeoutMs } = this.#spec;
-    const deadline = performance.now() + timeoutMs;
+    const start = performance.now();
+    const deadline = start + timeoutMs;
+    // The driver tells of a backend that went.
+    let isToldOf = this.#connection !== undefined;
     for (;;) {
       if (this.#closed) throw this.#closedError();
       const socket = this.#endpoint.meet();
@@ -318,6 +323,10 @@ export class VhostUserTransport implements VirtioTransport {
       }
       const left = deadline - performance.now();
       if (left <= 0) break;
+      if (!isToldOf && performance.now() - start >= PATIENCE_MS) {
+        isToldOf = true;
+        log("warn", address, `waits for a backend: ${this.#endpoint.advice}`);
+      }
       await delay(Math.min(left, MEET_INTERVAL_MS));
     }
     throw new IxlError(
