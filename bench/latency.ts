@@ -15,6 +15,7 @@ import type { RegisterQueueBus } from "../src/bus/bus.ts";
 import type { DeviceConfig } from "../src/config.ts";
 import { RDT } from "../src/drivers/ixgbe/registers.ts";
 import { offsetOf } from "../src/drivers/register.ts";
+import { readSmallFile } from "../src/ffi/files.ts";
 import { IrqLine } from "../src/irq/line.ts";
 import { collectionsBetweenMarks } from "./gc_trace.ts";
 import { INTEL_MODELS, IntelRings } from "./intel_rings.ts";
@@ -60,6 +61,8 @@ export interface LatencyPoint {
   readonly percentiles: readonly number[];
   /** The longest. */
   readonly max: number;
+  /** The share of a core that the receiving thread used, in percent. */
+  readonly core: number;
   /** How far the two clocks may be apart. */
   readonly clockError: number;
   /** Garbage collections in the receiving isolate meanwhile. */
@@ -166,11 +169,25 @@ function receive(mode: string, rate: number): Measured {
   Atomics.store(words, Shared.Begin, 1);
   receiveUntil(warmUp);
   gc();
+  receiveUntil(first);
+  const before = { used: processorMs(), at: performance.now() };
   receiveUntil(packets);
+  const core = 100 * (processorMs() - before.used) /
+    (performance.now() - before.at);
   gc();
   device.terminate();
   rings.close();
-  return summarize(mode, rate, times.subarray(first), clock.error);
+  return {
+    ...summarize(mode, rate, times.subarray(first), clock.error),
+    core: Math.round(core * 10) / 10,
+  };
+}
+
+/** Milliseconds of processor time that this thread has used. */
+function processorMs(): number {
+  const nanoseconds = readSmallFile("/proc/thread-self/schedstat")?.split(" ");
+  if (nanoseconds === undefined) throw new Error("no scheduler statistics");
+  return Number(nanoseconds[0]) / 1e6;
 }
 
 function summarize(
@@ -178,7 +195,7 @@ function summarize(
   rate: number,
   times: Float64Array,
   clockError: number,
-): Measured {
+): Omit<Measured, "core"> {
   const sorted = times.toSorted();
   const at = (index: number) => microseconds(sorted[index]);
   const last = sorted.length - 1;
@@ -260,6 +277,7 @@ if (import.meta.main) {
         percentiles.map((time, i) => [`${PERCENTILES[i]} %`, time]),
       ),
       max: point.max,
+      "core %": point.core,
       collections: point.collections,
     })));
     Deno.mkdirSync(RESULTS, { recursive: true });

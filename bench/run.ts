@@ -43,6 +43,10 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
       "garbage collections and bytes allocated in steady forwarding workers",
     file: "steady.ts",
   },
+  "steady-rings": {
+    about: "the same in each driver, over 100 million packets in memory",
+    file: "steady_rings.ts",
+  },
   virtio: {
     about: "the virtio driver beside DPDK's, on the same vhost-user backend",
     file: "virtio.ts",
@@ -53,7 +57,7 @@ const HELP = `Usage: deno task bench [NAME …] [--json]
 
 ${
   Object.entries(BENCHMARKS).map(([name, { about }]) =>
-    `  ${name.padEnd(8)}${about}`
+    `  ${name.padEnd(14)}${about}`
   ).join("\n")
 }
 
