@@ -27,10 +27,12 @@ export { Batch } from "./src/batch.ts";
 export type {
   BusDescription,
   InterruptStatusDescription,
+  PortsDescription,
   SimBusDescription,
   VfioBusDescription,
   VhostUserBusDescription,
   VirtioPciBusDescription,
+  VirtioPortsBusDescription,
 } from "./src/bus/bus.ts";
 export type {
   SimControls,
