@@ -10,6 +10,16 @@ interface Benchmark {
   readonly about: string;
   readonly file: string;
   readonly args?: readonly string[];
+  /** What the user may choose: passed on. */
+  readonly options?: readonly BenchOption[];
+}
+
+/** A choice that the user has in one benchmark. */
+interface BenchOption {
+  readonly name: string;
+  /** What it may be: one of these words, or a whole number within two bounds. */
+  readonly values: readonly string[] | readonly [least: number, most: number];
+  readonly about: string;
 }
 
 const intel = (driver: string): Benchmark => ({
@@ -50,8 +60,25 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   virtio: {
     about: "the virtio driver beside DPDK's, on the same vhost-user backend",
     file: "virtio.ts",
+    options: [
+      {
+        name: "layout",
+        values: ["split", "packed"],
+        about: "only this kind of ring (default: both, one after the other)",
+      },
+      {
+        name: "runs",
+        values: [1, 99],
+        about: "how often each of both drivers runs (default 7)",
+      },
+    ],
   },
 };
+
+/** Options of all benchmarks, with the names of theirs. */
+const OPTIONS = Object.entries(BENCHMARKS).flatMap(([benchmark, { options }]) =>
+  (options ?? []).map((option) => ({ benchmark, ...option }))
+);
 
 const HELP = `Usage: deno task bench [NAME …] [--json]
 
@@ -61,35 +88,95 @@ ${
   ).join("\n")
 }
 
-Without a name all of them run. Each prints a table; with --json its last line is one JSON object.`;
+Without a name all of them run. Each prints a table; with --json its last line is one JSON object.
+
+${
+  OPTIONS.map((option) =>
+    `  ${usage(option).padEnd(24)}${option.benchmark}: ${option.about}`
+  ).join("\n")
+}`;
+
+function usage({ name, values }: BenchOption): string {
+  return `--${name} ${isRange(values) ? "N" : values.join("|")}`;
+}
+
+/** The arguments make no sense: one line on standard error and exit code 2. */
+class UsageError extends Error {}
+
+interface Choice {
+  readonly names: readonly string[];
+  readonly json: boolean;
+  /** Options, as they are passed on. */
+  readonly options: readonly string[];
+}
+
+/** What to run; undefined where help was asked for. */
+function choose(args: readonly string[]): Choice | undefined {
+  const given = parseArgs(args, {
+    boolean: ["json", "help"],
+    string: ["_", ...OPTIONS.map(({ name }) => name)],
+    unknown: (arg, key) => {
+      if (key === undefined) return true;
+      throw new UsageError(`there is no option ${arg}: --help lists them`);
+    },
+  });
+  if (given.help) return undefined;
+  const words = given._.map(String);
+  const unknown = words.find((name) => !Object.hasOwn(BENCHMARKS, name));
+  if (unknown !== undefined) {
+    const known = Object.keys(BENCHMARKS).join(", ");
+    throw new UsageError(`there is no benchmark ${unknown}: use ${known}`);
+  }
+  const options = OPTIONS.flatMap((option) => {
+    const { name, benchmark } = option;
+    const value = given[name] as string | undefined;
+    if (value === undefined) return [];
+    if (words.length !== 1 || words[0] !== benchmark) {
+      throw new UsageError(`--${name} is for ${benchmark} alone`);
+    }
+    assertValue(option, value);
+    return [`--${name}=${value}`];
+  });
+  const names = words.length > 0 ? words : Object.keys(BENCHMARKS);
+  return { names, json: given.json, options };
+}
+
+function assertValue({ name, values }: BenchOption, value: string): void {
+  if (!isRange(values)) {
+    if (values.includes(value)) return;
+    const known = values.join(", ");
+    throw new UsageError(`--${name} "${value}" is none of ${known}`);
+  }
+  const [least, most] = values;
+  const number = /^\d+$/.test(value) ? Number(value) : NaN;
+  if (number >= least && number <= most) return;
+  throw new UsageError(
+    `--${name} "${value}" is not a whole number within ${least} to ${most}`,
+  );
+}
+
+function isRange(
+  values: BenchOption["values"],
+): values is readonly [number, number] {
+  return typeof values[0] === "number";
+}
 
 async function main(): Promise<number> {
-  const given = parseArgs(Deno.args, { boolean: ["json", "help"] });
-  if (given.help) {
+  const choice = choose(Deno.args);
+  if (choice === undefined) {
     console.log(HELP);
     return 0;
   }
-  const names = given._.length > 0
-    ? given._.map(String)
-    : Object.keys(BENCHMARKS);
-  const unknown = names.find((name) => !(name in BENCHMARKS));
-  if (unknown !== undefined) {
-    console.error(
-      `there is no benchmark ${unknown}: use ${
-        Object.keys(BENCHMARKS).join(", ")
-      }`,
-    );
-    return 2;
-  }
+  const { names, json, options } = choice;
   for (const name of names) {
-    const code = await runOne(name, given.json);
+    const code = await runOne(name, [...options, ...(json ? ["--json"] : [])]);
     if (code !== 0) return code;
   }
   return 0;
 }
 
 /** Each in a process of its own, so that none inherits another's heap and compiled code. */
-async function runOne(name: string, json: boolean): Promise<number> {
+async function runOne(name: string, more: readonly string[]): Promise<number> {
   const { file, args = [] } = BENCHMARKS[name];
   const child = new Deno.Command(Deno.execPath(), {
     args: [
@@ -98,10 +185,16 @@ async function runOne(name: string, json: boolean): Promise<number> {
       "-P=bench",
       new URL(file, import.meta.url).pathname,
       ...args,
-      ...(json ? ["--json"] : []),
+      ...more,
     ],
   }).spawn();
   return (await child.status).code;
 }
 
-Deno.exit(await main());
+try {
+  Deno.exit(await main());
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error;
+  console.error(`bench: ${error.message}`);
+  Deno.exit(2);
+}

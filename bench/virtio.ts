@@ -211,6 +211,10 @@ if (import.meta.main) {
     boolean: ["json"],
     string: ["layout", "runs"],
   });
+  if (layout !== undefined && !Object.hasOwn(LAYOUTS, layout)) {
+    console.error(`--layout is ${Object.keys(LAYOUTS).join(" or ")}`);
+    Deno.exit(2);
+  }
   const missing = whyMissing("testpmd");
   if (missing !== undefined) {
     console.error(missing);

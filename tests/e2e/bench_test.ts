@@ -1,0 +1,61 @@
+/** What `deno task bench` says of its arguments. */
+
+import { assertEquals, assertMatch } from "@std/assert";
+import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+async function bench(
+  file: string,
+  ...args: string[]
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-q", "--no-prompt", "-P=bench", file, ...args],
+    cwd: ROOT,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+  }).output();
+  const decoder = new TextDecoder();
+  return {
+    code,
+    stdout: decoder.decode(stdout),
+    stderr: decoder.decode(stderr),
+  };
+}
+
+const WRONG: readonly (readonly [string[], RegExp])[] = [
+  [["fly"], /there is no benchmark fly: use ixgbe, /],
+  [["toString"], /there is no benchmark toString/],
+  [["--quick"], /there is no option --quick: --help lists them/],
+  [["virtio", "--layout", "x"], /--layout "x" is none of split, packed/],
+  [["virtio", "--layout"], /--layout "" is none of split, packed/],
+  [
+    ["virtio", "--runs", "0"],
+    /--runs "0" is not a whole number within 1 to 99/,
+  ],
+  [["virtio", "--runs=2x"], /--runs "2x" is not a whole number/],
+  [["ixgbe", "--layout=split"], /--layout is for virtio alone/],
+  [["--runs=1"], /--runs is for virtio alone/],
+];
+
+for (const [args, message] of WRONG) {
+  Deno.test(`bench ${args.join(" ")} is one line of error and code 2`, async () => {
+    const { code, stdout, stderr } = await bench("bench/run.ts", ...args);
+    assertMatch(stderr, message);
+    assertMatch(stderr, /^bench: [^\n]+\n$/);
+    assertEquals([code, stdout], [2, ""]);
+  });
+}
+
+Deno.test("bench --help lists the benchmarks and their choices", async () => {
+  const { code, stdout, stderr } = await bench("bench/run.ts", "--help");
+  assertMatch(stdout, /^ {2}virtio {2,}the virtio driver beside DPDK's/m);
+  assertMatch(stdout, /^ {2}--layout split\|packed {2,}virtio: /m);
+  assertMatch(stdout, /^ {2}--runs N {2,}virtio: /m);
+  assertEquals([code, stderr], [0, ""]);
+});
+
+Deno.test("the virtio benchmark itself knows its layouts", async () => {
+  const { code, stderr } = await bench("bench/virtio.ts", "--layout", "x");
+  assertEquals([code, stderr], [2, "--layout is split or packed\n"]);
+});
