@@ -9,7 +9,7 @@ import type { CounterName } from "../../../src/stats.ts";
 import { Card } from "../console.ts";
 import { numbered } from "../frames.ts";
 import type { Nic } from "../lab/mod.ts";
-import type { PacketReport } from "../programs/card_console.ts";
+import type { PacketReport, PoolReport } from "../programs/card_console.ts";
 import { returnsAtOnce } from "../receives.ts";
 import type { Model } from "./models.ts";
 import { echoes, eventually, type OnCard, POLLING, type Rig } from "./rig.ts";
@@ -108,8 +108,7 @@ async function echoesAllSizes(card: Card, nic: Nic): Promise<void> {
 }
 
 async function resizes(card: Card, nic: Nic): Promise<void> {
-  const capacity = async () =>
-    (await card.ask<{ capacity: number }>("pool", 0)).capacity;
+  const capacity = async () => (await card.ask<PoolReport>("pool", 0)).capacity;
   const before = await capacity();
   const frames = ofSizes(nic, new Array(2 * DEPTH).fill(60));
   await card.call("extendRxMempool", 0, 256);

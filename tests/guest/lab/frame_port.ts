@@ -8,6 +8,7 @@
  * @module
  */
 
+import { Capture } from "./capture.ts";
 import { QemuSocket } from "./socket.ts";
 
 /** Which frame to receive. */
@@ -28,12 +29,18 @@ export class FramePort {
   /** Frames that were sent to the card since the guest's start. */
   sent = 0;
   readonly #socket: QemuSocket;
+  readonly #capture: Capture | undefined;
   #frames: Uint8Array<ArrayBuffer>[] = [];
   #wake: () => void = () => {};
 
-  /** Listens at a path that does not exist yet. */
-  constructor(path: string) {
+  /**
+   * Listens at a path that does not exist yet.
+   * @param path The path.
+   * @param capture The pcap file of what passes, if one is wanted.
+   */
+  constructor(path: string, capture?: string) {
     this.#socket = new QemuSocket(path);
+    if (capture !== undefined) this.#capture = new Capture(capture);
   }
 
   /** Where QEMU shall connect to. */
@@ -63,6 +70,7 @@ export class FramePort {
       at += LENGTH_BYTES + frame.length;
     }
     this.sent += frames.length;
+    for (const frame of frames) this.#capture?.write(frame);
     await this.#socket.send(bytes);
   }
 
@@ -105,6 +113,7 @@ export class FramePort {
   /** Closes the connection: the card's cable stays, with nobody at its end. */
   close(): void {
     this.#socket.close();
+    this.#capture?.close();
   }
 
   /** Waits for a frame; false if none comes in time. */
@@ -137,7 +146,9 @@ export class FramePort {
       const start = at + LENGTH_BYTES;
       const end = start + view.getUint32(at);
       if (end > bytes.length) break;
-      this.#frames.push(bytes.slice(start, end));
+      const frame = bytes.slice(start, end);
+      this.#capture?.write(frame);
+      this.#frames.push(frame);
       this.received++;
       at = end;
     }

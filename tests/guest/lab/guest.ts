@@ -90,16 +90,20 @@ export class Guest implements AsyncDisposable {
     this.qmp = new Qmp(`${scratch}/qmp`);
     this.#agent = new QemuSocket(`${scratch}/agent`);
     const places = placeNics(machine.nics ?? []);
-    this.#ports = places.flatMap(({ id, description }) =>
-      description.tap === undefined ? new FramePort(`${scratch}/${id}`) : []
-    );
+    const captureOf = ({ id, description }: NicPlace) =>
+      description.capture ? `${logs}/${id}.pcap` : undefined;
+    this.#ports = places.flatMap((place) => {
+      const { id, description } = place;
+      if (description.tap !== undefined) return [];
+      // QEMU captures what passes the cables that it knows.
+      const own = isServed(description.model) ? captureOf(place) : undefined;
+      return new FramePort(`${scratch}/${id}`, own);
+    });
     const portOf = ({ id }: NicPlace) =>
       this.#ports.find(({ path }) => path === `${scratch}/${id}`);
     const files = places.map((place) => ({
       socket: portOf(place)?.path,
-      capture: place.description.capture
-        ? `${logs}/${place.id}.pcap`
-        : undefined,
+      capture: captureOf(place),
       served: isServed(place.description.model)
         ? `${scratch}/${place.id}.card`
         : undefined,

@@ -45,7 +45,7 @@ export interface NicDescription {
   readonly hotplug?: boolean;
   /** Behind one PCI bridge with all others that are, hence in one IOMMU group with them. Not for PCIe cards. */
   readonly bridged?: boolean;
-  /** Write what passes into a pcap file. Not for served cards. */
+  /** Write what passes into a pcap file. Not for served cards with a TAP interface. */
   readonly capture?: boolean;
   /** More properties of QEMU's device. */
   readonly properties?: NicProperties;

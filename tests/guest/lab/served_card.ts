@@ -62,6 +62,11 @@ export class ServedCard {
     return existsSync(this.#log) ? Deno.readTextFileSync(this.#log) : "";
   }
 
+  /** Waits until it has printed something. */
+  async prints(pattern: RegExp): Promise<void> {
+    await this.#until(() => pattern.test(this.output), `prints ${pattern}`);
+  }
+
   /** Plugs its cable in, or pulls it. */
   async setCable(plugged: boolean): Promise<void> {
     if (plugged === this.#plugged) return;

@@ -19,6 +19,7 @@ import {
 import { swapMacs } from "@ixl/deno/net";
 import { openQueueBus } from "../../../src/bus/attach.ts";
 import type { VirtioQueueBus } from "../../../src/bus/bus.ts";
+import type { DmaDomain } from "../../../src/dma/domain.ts";
 import { accepts } from "../../../src/drivers/virtio/features.ts";
 import {
   DESCRIPTOR_BYTES,
@@ -26,6 +27,7 @@ import {
   Packed,
   Split,
 } from "../../../src/drivers/virtio/layout.ts";
+import { HEADROOM } from "../../../src/mempool.ts";
 
 /** A card, as the first line has it. */
 export interface CardReport {
@@ -47,6 +49,15 @@ export interface PacketReport {
   readonly flags: number;
   readonly rssHash: number;
   readonly vlanTag: number;
+}
+
+/** A queue's pool. */
+export interface PoolReport {
+  readonly inUse: number;
+  readonly capacity: number;
+  /** Where the card finds the first packet, and how far behind it the next. */
+  readonly iova: number;
+  readonly stride: number;
 }
 
 /** What one call of receive() took. */
@@ -142,9 +153,9 @@ export class CardConsole {
   }
 
   /** A queue's pool. */
-  pool(queue: number): { inUse: number; capacity: number } {
-    const { inUse, capacity } = this.#queues[queue].rx.pool;
-    return { inUse, capacity };
+  pool(queue: number): PoolReport {
+    const { inUse, capacity, iovaLow, stride } = this.#queues[queue].rx.pool;
+    return { inUse, capacity, iova: iovaLow, stride };
   }
 
   /** Notes changes of the link from now on. */
@@ -200,16 +211,15 @@ export class CardConsole {
 
   /** Sends a packet whose buffer nobody has mapped for the card. */
   sendUnmapped(): number {
-    const { pool } = this.#queues[0].rx;
-    const mapped = pool.iovaLow;
-    const move = (value: number) =>
-      Object.defineProperty(pool, "iovaLow", { value, configurable: true });
-    move(UNMAPPED_IOVA);
-    try {
-      return this.send(0, ["ff".repeat(60)]);
-    } finally {
-      move(mapped);
-    }
+    return this.sendFrom(UNMAPPED_IOVA);
+  }
+
+  /** Sends 60 bytes that the card shall look for at an address, whether there is something or not. */
+  sendFrom(iova: number): number {
+    const pool = Mempool.create({ entries: 1 }, elsewhere(iova));
+    const sending = new Batch(1);
+    sending.push(write(pool, new Uint8Array(60)));
+    return this.#queues[0].tx.send(sending);
   }
 
   /**
@@ -325,6 +335,14 @@ export class CardConsole {
     }
   }
 }
+
+/** Has a pool believe that cards find its first packet at an address, and maps nothing. */
+const elsewhere = (iova: number): DmaDomain => ({
+  attach: () => BigInt(iova - HEADROOM),
+  grow: () => {},
+  shrink: (_memory, bytes) => bytes,
+  detach: () => {},
+});
 
 function describe(queue: number, handle: number): PacketReport {
   const packet = new Packet().at(handle);
