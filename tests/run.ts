@@ -8,6 +8,7 @@
 import { parseArgs } from "@std/cli";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { FIGURES_FILE_ENV } from "./support/figures.ts";
 import { reserveHugepages } from "./support/hugepages.ts";
 import { parseReport, type TierReport } from "./support/junit.ts";
 import {
@@ -67,7 +68,9 @@ const TIERS: Tier[] = [
     permissions: "guest",
     // A guest that waits leaves its core to another.
     filesAtOnce: 2,
-    longFiles: ["endurance", "virtio", "gigabit", "no_iommu"],
+    longFiles: [
+      ...["endurance", "virtio", "gigabit", "served_card", "no_iommu"],
+    ],
   },
   {
     name: "vhost",
@@ -261,20 +264,26 @@ async function runTests(
   { filter, env, atTheEnd = false }: TestRun,
 ): Promise<TierReport> {
   const name = path.slice("tests/".length).replaceAll("/", "-");
-  const [report, skippedFile] = [".xml", ".skipped"].map((suffix) =>
+  const files = [".xml", ".skipped", ".figures"].map((suffix) =>
     `${OUT}${name}${suffix}`
   );
-  for (const file of [report, skippedFile]) {
+  for (const file of files) {
     if (existsSync(file)) Deno.removeSync(file);
   }
+  const [report, skippedFile, figures] = files;
   const args = ["test", "-q", `-P=${permissions}`, "--no-prompt"];
   args.push(`--junit-path=${report}`);
   if (filter !== undefined) args.push(`--filter=${filter}`);
   const success = await spawn([...args, path], {
-    env: { ...env, [SKIPPED_FILE_ENV]: skippedFile },
+    env: {
+      ...env,
+      [SKIPPED_FILE_ENV]: skippedFile,
+      [FIGURES_FILE_ENV]: figures,
+    },
     limitMinutes,
     atTheEnd,
   });
+  if (existsSync(figures)) console.log(Deno.readTextFileSync(figures));
   const result = parseReport(
     path,
     existsSync(report) ? Deno.readTextFileSync(report) : "",

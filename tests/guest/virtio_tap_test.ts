@@ -8,7 +8,7 @@ import { type DeviceOptions, PacketFlag } from "../../mod.ts";
 import { DEFAULT_RSS_KEY } from "../../src/config.ts";
 import { lastJson } from "../support/cli.ts";
 import { Namespace } from "../support/namespace.ts";
-import { transferTcp } from "../support/tcp.ts";
+import { transferTcp, wrongTcpChecksums } from "../support/tcp.ts";
 import { Card } from "./console.ts";
 import { type Flow, FLOWS } from "./flows.ts";
 import { bindDriver, type Guest, guestScenarios } from "./lab/mod.ts";
@@ -53,13 +53,6 @@ async function hosts(): Promise<Namespace[]> {
   }));
 }
 
-/** Checksums of TCP segments that a host found wrong. */
-async function wrongChecksums(host: Namespace): Promise<number> {
-  const [names, values] = (await host.run("cat", "/proc/net/snmp")).split("\n")
-    .filter((line) => line.startsWith("Tcp:")).map((line) => line.split(" "));
-  return Number(values[names.indexOf("InCsumErrors")]);
-}
-
 type Virtio = NonNullable<DeviceOptions["virtio"]>;
 
 interface Passage {
@@ -98,7 +91,7 @@ async function carriesTcp(
     assertEquals(ends.received.bytes, mebibytes << 20);
   }
   for (const host of [left, right]) {
-    assertEquals(await wrongChecksums(host), 0);
+    assertEquals(wrongTcpChecksums(await host.run("cat", "/proc/net/snmp")), 0);
   }
   await bridge.closeInput();
   const { code, stdout, stderr } = await bridge.ended();

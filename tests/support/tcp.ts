@@ -4,20 +4,12 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
+import type { Noise, Taken } from "../fixtures/tcp_noise.ts";
 import { lastJson } from "./cli.ts";
 import type { Namespace } from "./namespace.ts";
 
-const CONNECT_TRIES = 50;
 /** After that a transfer has come to a standstill. */
 const LIMIT_SECONDS = 120;
-
-/** What one end saw of a transfer. */
-export interface TransferEnd {
-  /** Bytes that went over the connection. */
-  readonly bytes: number;
-  /** Their hash. */
-  readonly sha256: string;
-}
 
 /** Sends so many MiB of noise from one namespace to another; returns what each end saw. */
 export async function transferTcp(
@@ -25,30 +17,42 @@ export async function transferTcp(
   to: Namespace,
   address: string,
   mebibytes: number,
-): Promise<{ sent: TransferEnd; received: TransferEnd }> {
-  const receiving = program(to, "tcp_receive.ts", address);
-  // Where sending fails, that is the error.
-  receiving.catch(() => {});
-  for (let tries = 1;; tries++) {
-    try {
-      const sent = await program(from, "tcp_send.ts", address, `${mebibytes}`);
-      return { sent, received: await receiving };
-    } catch (error) {
-      // Refused until somebody listens.
-      if (tries === CONNECT_TRIES || !/refused/.test(String(error))) {
-        throw error;
-      }
-    }
-  }
+): Promise<{ sent: Noise; received: Noise }> {
+  const [sent, { noise: received }] = await Promise.all([
+    sendTcp(from, address, mebibytes),
+    receiveTcp(to, address),
+  ]);
+  return { sent, received };
 }
 
-async function program(
+/** Sends so many MiB of noise from a namespace to an address, as soon as somebody listens there. */
+export function sendTcp(
+  from: Namespace,
+  address: string,
+  mebibytes: number,
+): Promise<Noise> {
+  return program(from, "tcp_send.ts", address, `${mebibytes}`);
+}
+
+/** Takes one connection to an address of a namespace. */
+export function receiveTcp(to: Namespace, address: string): Promise<Taken> {
+  return program(to, "tcp_receive.ts", address);
+}
+
+/** Checksums of TCP segments that a kernel found wrong, from its /proc/net/snmp. */
+export function wrongTcpChecksums(snmp: string): number {
+  const [names, values] = snmp.split("\n")
+    .filter((line) => line.startsWith("Tcp:")).map((line) => line.split(" "));
+  return Number(values[names.indexOf("InCsumErrors")]);
+}
+
+async function program<T>(
   space: Namespace,
   file: string,
   ...args: string[]
-): Promise<TransferEnd> {
+): Promise<T> {
   const path = fileURLToPath(new URL(`../fixtures/${file}`, import.meta.url));
-  return lastJson<TransferEnd>(
+  return lastJson<T>(
     await space.run(
       ...["timeout", `${LIMIT_SECONDS}`, Deno.execPath()],
       ...["run", "-q", "--no-config", "--allow-net", path],
