@@ -36,6 +36,38 @@ Deno.test("the parts of a split ring are aligned and large enough (2.7)", () => 
   }
 });
 
+Deno.test("nothing that is read or written at once lies in two pages", () => {
+  const PAGE = 4096;
+  for (
+    const [features, depths] of [
+      [SPLIT, [64, 128, 256, 512, 1024, 4096]],
+      [PACKED, [64, 72, 256, 1000, 4096]],
+    ] as const
+  ) {
+    for (const depth of depths) {
+      const layout = virtqueueLayout(features, depth, "tx");
+      // The memory of a virtqueue begins on any cache line.
+      for (let start = 0; start < PAGE; start += 64) {
+        const whole = (offset: number, bytes: number) =>
+          assertEquals(
+            (start + offset) % PAGE <= PAGE - bytes,
+            true,
+            `${bytes} bytes at ${offset}, depth ${depth}`,
+          );
+        for (let i = 0; i < depth; i++) {
+          whole(layout.descriptors + 16 * i, 16);
+          if (features === PACKED) continue;
+          whole(layout.driver + 4 + 2 * i, 2);
+          whole(layout.device + 4 + 8 * i, 8);
+        }
+        if (features === SPLIT) continue;
+        whole(layout.driver, 4);
+        whole(layout.device, 4);
+      }
+    }
+  }
+});
+
 Deno.test("the parts of a packed ring are aligned and large enough (2.8.10)", () => {
   for (const depth of [64, 72, 512, 4096]) {
     const { descriptors, driver, device, tables } = virtqueueLayout(

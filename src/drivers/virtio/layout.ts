@@ -109,6 +109,12 @@ const AVAIL_ENTRY_BYTES = 2;
 /** `flags`, `idx` and `avail_event` around the entries of the used ring (2.7.8). */
 const USED_EXTRA_BYTES = 6;
 const USED_ENTRY_BYTES = 8;
+/**
+ * How far behind the start of a cache line a used ring begins, for its entries to be aligned to their size. No entry
+ * lies in two pages then: QEMU 10.0 writes the rest of one that does into whatever page is next in RAM, where its IOMMU
+ * has the pages apart.
+ */
+const USED_SHIFT_BYTES = 4;
 /** An event structure (2.8.14). */
 const EVENT_BYTES = 4;
 
@@ -145,7 +151,7 @@ export function virtqueueLayout(
     driver +
       (packed ? EVENT_BYTES : AVAIL_EXTRA_BYTES + depth * AVAIL_ENTRY_BYTES),
     legacy ? LEGACY_PAGE : CACHE_LINE,
-  );
+  ) + (packed || legacy ? 0 : USED_SHIFT_BYTES);
   const tables = roundUp(
     device +
       (packed ? EVENT_BYTES : USED_EXTRA_BYTES + depth * USED_ENTRY_BYTES),
