@@ -19,6 +19,8 @@ const scenario = guestScenarios({
   name: "served-card",
   nics: [{ model: "82599" }, { model: "x540" }],
   cpus: QUEUES,
+  // The driver has a few lines to say each time, and what it complains of must not get lost.
+  kernelArguments: ["log_buf_len=1M"],
 }, ...["newerQemu", "ethtool"] as const);
 
 const DEVICE_IDS: Readonly<Record<string, string>> = {
