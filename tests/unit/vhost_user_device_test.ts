@@ -11,12 +11,15 @@ import { IxlError } from "../../src/errors.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/until.ts";
 import {
+  type Answer,
   type BackendPlan,
   FakeServer,
   PLAIN,
 } from "../support/vhost_backend.ts";
 
 const F_MERGEABLE = 1n << 15n;
+/** DEVICE_NEEDS_RESET (2.1). */
+const NEEDS_RESET = 64n;
 const MERGEABLE: BackendPlan = {
   ...PLAIN,
   features: PLAIN.features | F_MERGEABLE,
@@ -85,6 +88,44 @@ Deno.test("the link of a vhost-user device follows its backend", () =>
     await device.close();
     await watching;
   }));
+
+Deno.test("a backend that says that it needs a reset gets one", () =>
+  withDevice([PLAIN], async (device, server) => {
+    using said = listen();
+    const { last } = server;
+    const resets = () =>
+      last.received.filter(({ name, words }) =>
+        name === "SET_STATUS" && words[0] === 0n
+      ).length;
+    const before = resets();
+    last.status |= NEEDS_RESET;
+    await until("a reset", () => resets() > before);
+    await until("the link is up", () => device.link().up);
+    assertEquals(last.status, 15n);
+    assertEquals(server.backends.length, 1);
+    assertStringIncludes(said.lines[0], "says that it needs a reset");
+  }));
+
+Deno.test("a backend that needs a reset from the start gets one at once", async () => {
+  let first = true;
+  const answer = (name: string, nth: number): Answer => {
+    // After ACKNOWLEDGE and FEATURES_OK comes DRIVER_OK.
+    if (name !== "GET_STATUS" || nth !== 2 || !first) return { kind: "proper" };
+    first = false;
+    return { kind: "word", word: 15n | NEEDS_RESET };
+  };
+  using said = listen();
+  // It is open when the link is up.
+  await withDevice([{ ...PLAIN, answer }], async (device, server) => {
+    await until(
+      "the message",
+      () => said.lines.some((line) => line.includes("is back")),
+    );
+    assertEquals(device.link().up, true);
+    assertEquals(server.backends.length, 1);
+    assertEquals(server.last.status, 15n);
+  });
+});
 
 Deno.test("a backend that offers too little leaves the link down, which is said once", () =>
   withDevice([MERGEABLE, PLAIN, MERGEABLE], async (device, server) => {

@@ -22,6 +22,7 @@ export const DeviceStatus = {
   DRIVER: 2,
   DRIVER_OK: 4,
   FEATURES_OK: 8,
+  NEEDS_RESET: 64,
 } as const;
 
 /** The protocol features in use here, where a backend has them. */
@@ -80,6 +81,11 @@ export async function setStatus(
 ): Promise<number> {
   if ((protocol & ProtocolFeature.STATUS) === 0n) return status;
   await connection.tell(wordsMessage(Request.SET_STATUS, BigInt(status)));
+  return await askStatus(connection);
+}
+
+/** The device status of a backend that keeps one. */
+export async function askStatus(connection: Connection): Promise<number> {
   return Number(await askWord(connection, Request.GET_STATUS) & 0xffn);
 }
 

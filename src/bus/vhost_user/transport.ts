@@ -13,7 +13,13 @@ import { Connection } from "./connection.ts";
 import type { VhostUserDomain } from "./domain.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { featuresForDriver, featuresForProtocol } from "./features.ts";
-import { type Backend, DeviceStatus, greet, setStatus } from "./greeting.ts";
+import {
+  askStatus,
+  type Backend,
+  DeviceStatus,
+  greet,
+  setStatus,
+} from "./greeting.ts";
 import { MemoryTable } from "./memory_table.ts";
 import {
   F_PROTOCOL_FEATURES,
@@ -34,6 +40,8 @@ const MEET_INTERVAL_MS = 100;
 const PATIENCE_MS = 1000;
 /** How soon it is seen that the backend has gone. */
 const WATCH_INTERVAL_MS = 50;
+/** How often a backend is asked whether it needs a reset (2.1.2). It may log each question. */
+const STATUS_INTERVAL_MS = 2000;
 /** Most descriptors of a virtqueue (2.7, 2.8.10.1): a backend has no way to say less. */
 const LARGEST_SIZE = 32768;
 /** VIRTIO_F_RING_PACKED (6). */
@@ -69,6 +77,8 @@ export class VhostUserTransport implements VirtioTransport {
   /** Whether a virtqueue was stopped while others ran. */
   #disturbed = false;
   #faulted = false;
+  /** From DRIVER_OK to the next reset: when the backend is asked for its status. */
+  #statusAt = Infinity;
   #lossTold = false;
   #closed = false;
   #watch: ReturnType<typeof setInterval> | undefined;
@@ -136,6 +146,7 @@ export class VhostUserTransport implements VirtioTransport {
     }
     this.#generation++;
     this.#faulted = false;
+    this.#statusAt = Infinity;
     this.#takeError();
     this.#startWatching();
   }
@@ -218,11 +229,15 @@ export class VhostUserTransport implements VirtioTransport {
     const { connection, backend } = this.#live();
     const status = DeviceStatus.ACKNOWLEDGE | DeviceStatus.DRIVER |
       DeviceStatus.FEATURES_OK | DeviceStatus.DRIVER_OK;
-    await setStatus(connection, backend, status);
+    const now = await setStatus(connection, backend, status);
     await connection.barrier();
+    this.#checkStatus(now);
+    if ((backend.protocol & ProtocolFeature.STATUS) === 0n) return;
+    this.#statusAt = performance.now() + STATUS_INTERVAL_MS;
   }
 
   async shutDown(): Promise<void> {
+    this.#statusAt = Infinity;
     const connection = this.#standing();
     if (connection === undefined) return;
     try {
@@ -441,15 +456,40 @@ export class VhostUserTransport implements VirtioTransport {
   #lookAfter(): void {
     const connection = this.#connection;
     connection?.look();
-    if (this.#takeError() && !this.#faulted) {
-      this.#faulted = true;
-      this.#tellOfLoss(`${this.#spec.address} found a virtqueue wrong`);
-    }
+    if (this.#takeError()) this.#fail("found a virtqueue wrong");
+    if (performance.now() >= this.#statusAt) void this.#lookAtStatus();
     const reason = connection?.broken;
     if (reason === undefined || this.#lossTold) return;
     this.#lossTold = true;
     this.#leaveMemory();
     this.#tellOfLoss(reason.message);
+  }
+
+  /** Asks whether the backend needs a reset (2.1.2): of its own accord it does not say so here. */
+  async #lookAtStatus(): Promise<void> {
+    const generation = this.#generation;
+    this.#statusAt = Infinity;
+    try {
+      const status = await askStatus(this.#live().connection);
+      if (generation !== this.#generation) return;
+      this.#checkStatus(status);
+      this.#statusAt = performance.now() + STATUS_INTERVAL_MS;
+    } catch (error) {
+      // The connection has ended, and says so itself.
+      log("debug", this.name, `${error}`);
+    }
+  }
+
+  #checkStatus(status: number): void {
+    if ((status & DeviceStatus.NEEDS_RESET) === 0) return;
+    this.#fail("says that it needs a reset");
+  }
+
+  /** The backend is there, but has to be reset. */
+  #fail(what: string): void {
+    if (this.#faulted) return;
+    this.#faulted = true;
+    this.#tellOfLoss(`${this.#spec.address} ${what}`);
   }
 
   /** A backend could make reading its eventfd wait: it is only read when there is something. */
