@@ -8,6 +8,7 @@
 
 import { isCommand } from "../../support/requirements.ts";
 
+import { cachePrograms } from "./deno_cache.ts";
 import {
   findInstalled,
   type Installed,
@@ -56,6 +57,7 @@ async function prepareGuests(): Promise<void> {
   await prepareNewerQemu().catch(({ message }) =>
     console.error(`No QEMU for cards that another process serves: ${message}`)
   );
+  cachePrograms();
   console.log(
     `The lab is ready: QEMU ${qemuVersion}, Linux ${kernel.version}, ${accelerator}`,
   );

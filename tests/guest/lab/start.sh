@@ -16,9 +16,12 @@ open_way "$IXL_ROOT"
 open_way "$(dirname "$IXL_DENO")"
 mkdir -p /run/ixl/bin /run/ixl/deno_dir
 ln -sf "$IXL_DENO" /run/ixl/bin/deno
+kept=$IXL_ROOT/tests/out/lab/deno_dir.tar
+[ ! -e "$kept" ] || tar -xf "$kept" -C /run/ixl/deno_dir
 # USER in vfio.ts.
 mkdir /run/ixl/user
-chown 1000 /run/ixl/user
+cp -r /run/ixl/deno_dir /run/ixl/user/
+chown -R 1000 /run/ixl/user
 
 export PATH="/run/ixl/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 export HOME=/run/ixl DENO_DIR=/run/ixl/deno_dir NO_COLOR=1
