@@ -68,9 +68,9 @@ export function verdictIndex(
 /**
  * Makes the function: it takes frames into `handles`, refills the ring, tells the card, and returns how many.
  *
- * It stops before anything else than a whole and sound frame, and returns 0 where the queue is in any other state than
- * the usual: not owned, asked for, with holes in the ring, in the middle of a long frame, or with a pool to look after.
- * It relies on a processor that keeps the order of loads.
+ * It stops before anything else than a whole and sound frame, and returns 0 where the queue is not in its usual state:
+ * stopped, not owned, wanted by another, with holes in the ring, or in the middle of a long frame. It relies on a
+ * processor that keeps the order of loads.
  */
 export function rxFastPath(
   parts: RxFastPathParts,
