@@ -11,6 +11,12 @@ const EFD_CLOEXEC = 0x80000;
 const EFD_NONBLOCK = 0x800;
 const POLLIN = 1;
 const EINTR = 4;
+const EOPNOTSUPP = 95;
+/** preadv2(2): fails instead of waiting, whatever the mode of the descriptor. */
+const RWF_NOWAIT = 0x8;
+/** preadv2(2): for files that have no position. */
+const NO_POSITION = -1n;
+const COUNT_BYTES = 8n;
 const ONE = new BigUint64Array([1n]);
 
 /**
@@ -18,7 +24,9 @@ const ONE = new BigUint64Array([1n]);
  * of the process; exactly one of them, the creator, closes it.
  */
 export class EventFd {
-  readonly #count = new BigUint64Array(1);
+  readonly #count = new BigUint64Array(new ArrayBuffer(8));
+  /** struct iovec: where the count is, and its bytes. */
+  readonly #vector = new BigUint64Array(new ArrayBuffer(16));
 
   /** @param fd An open eventfd. */
   constructor(readonly fd: number) {}
@@ -39,9 +47,27 @@ export class EventFd {
     libc().write(this.fd, ONE, 8n);
   }
 
-  /** Takes what was signalled: true when there was something. */
+  /**
+   * Takes what was signalled: true when there was something. Does not wait, even where another process has the eventfd
+   * too and took its non-blocking mode away.
+   */
   clear(): boolean {
-    return libc().read(this.fd, this.#count, 8n) === 8n;
+    if (!readsAtOnce) return this.#read();
+    const { addressOf, preadv2 } = libc();
+    const vector = this.#vector;
+    if (vector[0] === 0n) {
+      vector[0] = addressOf(new Uint8Array(this.#count.buffer), 0n, 0n);
+      vector[1] = COUNT_BYTES;
+    }
+    const got = preadv2(this.fd, vector, 1, NO_POSITION, RWF_NOWAIT);
+    if (got === COUNT_BYTES) return true;
+    if (errno() !== EOPNOTSUPP) return false;
+    readsAtOnce = false;
+    return this.#read();
+  }
+
+  #read(): boolean {
+    return libc().read(this.fd, this.#count, COUNT_BYTES) === COUNT_BYTES;
   }
 
   /** Closes the descriptor. */
@@ -49,6 +75,9 @@ export class EventFd {
     closeFd(this.fd);
   }
 }
+
+/** Whether the kernel reads eventfds so: from Linux 5.8 on. */
+let readsAtOnce = true;
 
 /** A fixed set of file descriptors to wait on for input. */
 export class PollSet {

@@ -33,6 +33,10 @@ const SYMBOLS = {
   open: { parameters: ["buffer", "i32", "i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
   read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+  preadv2: {
+    parameters: ["i32", "buffer", "i32", "i64", "i32"],
+    result: "isize",
+  },
   write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   readlink: { parameters: ["buffer", "buffer", "usize"], result: "isize" },
   ioctl: { parameters: ["i32", "usize", "buffer"], result: "i32" },
