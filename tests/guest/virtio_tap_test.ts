@@ -24,9 +24,8 @@ const ADDRESSES = [
 const scenario = guestScenarios(
   {
     name: "virtio_tap",
-    // With ordinary pages QEMU 10.0.2 now and then says that an available index went back to 0, although the driver did
-    // not start its ring afresh ("Guest moved used index"). Why is not known; on hugepages it was not seen.
-    hugepages: 64,
+    // On ordinary pages, which are not neighbours in RAM, QEMU 10.0.2 writes astray what lies in two of them.
+    hugepages: 0,
     nics: LINKS.map((tap) => ({
       model: "virtio-net-pci",
       ...{ tap, cableQueues: 2 },

@@ -29,7 +29,7 @@ export interface Passed {
 
 async function open(address: string, options: string): Promise<Device> {
   return await openDevice({
-    ...{ hugepages: "require", promiscuous: true },
+    ...{ hugepages: "never", promiscuous: true },
     ...JSON.parse(options),
     address,
   });
