@@ -69,7 +69,8 @@ const TIERS: Tier[] = [
     // A guest that waits leaves its core to another.
     filesAtOnce: 2,
     longFiles: [
-      ...["endurance", "virtio", "gigabit", "served_card", "no_iommu"],
+      ...["endurance", "virtio", "gigabit", "no_iommu"],
+      ...["served_card", "served_vfio"],
     ],
   },
   {

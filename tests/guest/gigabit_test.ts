@@ -4,7 +4,7 @@
  */
 import { forwards } from "./intel/chips.ts";
 import { QEMU_MODELS } from "./intel/models.ts";
-import { cardScenarios } from "./intel/scenarios.ts";
+import { cardScenarios, onCard } from "./intel/scenarios.ts";
 import { guestScenarios } from "./lab/mod.ts";
 
 const scenario = guestScenarios({
@@ -13,7 +13,9 @@ const scenario = guestScenarios({
   hugepages: 128,
 });
 
-cardScenarios(scenario, QEMU_MODELS);
+for (const [index, model] of QEMU_MODELS.entries()) {
+  cardScenarios(onCard(scenario, model, index), model);
+}
 
 scenario("forwards between chips as an ordinary user", async (guest) => {
   const [pci, pciX, express, queues] = guest.nics;

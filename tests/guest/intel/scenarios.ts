@@ -12,27 +12,30 @@ import type { OnCard } from "./rig.ts";
 import { spreadingScenarios } from "./spreading.ts";
 import { waitingScenarios } from "./waiting.ts";
 
-/** Registers them for each model, of which the guest has one card each, in this order. */
-export function cardScenarios(
+/** Makes the function that registers scenarios for a model, which is card `index` of the guest. */
+export function onCard(
   scenario: RegisterScenario,
-  models: readonly Model[],
-): void {
-  for (const [index, model] of models.entries()) {
-    const on: OnCard = (what, test) =>
-      scenario(`${model.name} ${what}`, (guest, context) =>
-        test({
-          guest,
-          nic: guest.nics[index],
-          model,
-          step: async (name, check) => {
-            if (await context.step(name, check)) return;
-            throw new Error(`${name}: failed`);
-          },
-        }));
-    frameScenarios(on);
-    waitingScenarios(on);
-    filterScenarios(on);
-    spreadingScenarios(on, model);
-    interruptScenarios(on, model);
-  }
+  model: Model,
+  index: number,
+): OnCard {
+  return (what, test) =>
+    scenario(`${model.name} ${what}`, (guest, context) =>
+      test({
+        guest,
+        nic: guest.nics[index],
+        model,
+        step: async (name, check) => {
+          if (await context.step(name, check)) return;
+          throw new Error(`${name}: failed`);
+        },
+      }));
+}
+
+/** Registers all of them. */
+export function cardScenarios(on: OnCard, model: Model): void {
+  frameScenarios(on);
+  waitingScenarios(on);
+  filterScenarios(on);
+  spreadingScenarios(on, model);
+  interruptScenarios(on, model);
 }
