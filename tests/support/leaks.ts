@@ -7,6 +7,9 @@
 import { assertEquals } from "@std/assert";
 import { listFolder, readLink } from "../../src/ffi/files.ts";
 
+/** How long threads of the runtime, which open and close descriptors of their own, have for that. */
+const SETTLE_MS = 5000;
+
 /** Runs a test and asserts that as many descriptors of each kind are open after it as before. */
 export async function withoutLeaks(
   test: () => void | Promise<void>,
@@ -18,11 +21,24 @@ export async function withoutLeaks(
   clearInterval(timer);
   const before = openFiles();
   await test();
-  assertEquals(openFiles(), before);
+  await assertOpenFiles(before);
+}
+
+/** Asserts that these descriptors are open, and no others, once all threads have come to rest. */
+export async function assertOpenFiles(
+  expected: readonly string[],
+): Promise<void> {
+  const deadline = performance.now() + SETTLE_MS;
+  while (
+    openFiles().join() !== expected.join() && performance.now() < deadline
+  ) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  assertEquals(openFiles(), expected);
 }
 
 /** The kinds of all open descriptors, sorted, without the numbers of sockets. */
-function openFiles(): string[] {
+export function openFiles(): string[] {
   return listFolder("/proc/self/fd")
     .map((fd) => readLink(`/proc/self/fd/${fd}`) ?? "")
     .filter((target) => target !== "" && !target.startsWith("/proc/"))

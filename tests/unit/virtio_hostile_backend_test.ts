@@ -14,7 +14,7 @@ import { completeConfig } from "../../src/config.ts";
 import type { Device } from "../../src/device_api.ts";
 import { openDriver } from "../../src/drivers/registry.ts";
 import { IxlError } from "../../src/errors.ts";
-import { listFolder, readLink, readSmallFile } from "../../src/ffi/files.ts";
+import { readSmallFile } from "../../src/ffi/files.ts";
 import { UnixListener } from "../../src/ffi/unix_socket.ts";
 import { INDEX_MASK, Mempool } from "../../src/mempool.ts";
 import {
@@ -25,7 +25,7 @@ import {
   PeerEndpoint,
   type Tally,
 } from "../support/hostile_backend.ts";
-import { withoutLeaks } from "../support/leaks.ts";
+import { assertOpenFiles, openFiles, withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/until.ts";
 import type { BackendQueue, Taken } from "../support/virtio_backend.ts";
 import type { Random } from "../support/virtio_lies.ts";
@@ -362,13 +362,6 @@ function silence(): Disposable {
   return { [Symbol.dispose]: () => void (console.error = original) };
 }
 
-/** The open descriptors, by what they are. */
-function descriptors(): string {
-  return listFolder("/proc/self/fd").map((fd) =>
-    readLink(`/proc/self/fd/${fd}`)?.replace(/\[\d+\]/, "") ?? ""
-  ).sort().join("\n");
-}
-
 /** Mappings of memory that devices share. */
 function sharedMappings(): number {
   const lines = readSmallFile("/proc/self/maps")!.split("\n");
@@ -388,10 +381,10 @@ async function play(
     using _silence = ONLY_CASE > 0 ? undefined : silence();
     using _timers = quickTimers();
     for (let seed = first; seed < first + cases; seed++) {
-      const before = descriptors();
+      const before = openFiles();
       try {
         ends[await new Case(seed, listener, tally).play()]++;
-        assertEquals(descriptors(), before);
+        await assertOpenFiles(before);
       } catch (error) {
         throw new Error(`case ${seed}`, { cause: error });
       }
