@@ -32,7 +32,7 @@ import type { Random } from "../support/virtio_lies.ts";
 import { numbered, randomFrom } from "../support/virtio_rig.ts";
 
 const ONLY_CASE = Number(Deno.env.get("IXL_CASE") ?? 0);
-const CASES = 10_000;
+const CASES = 5000;
 /** Cases of one test. */
 const CASES_EACH = 1000;
 /** Short: some backends never answer. Those that do have answered before it begins. */
