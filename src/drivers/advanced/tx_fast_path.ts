@@ -6,7 +6,7 @@
  */
 import type { Registers } from "../../bus/bus.ts";
 import { storeBarrier, WEAK_ORDER } from "../../dma/barrier.ts";
-import { INDEX_BITS, INDEX_MASK, type Mempool } from "../../mempool.ts";
+import { INDEX_BITS, type Mempool } from "../../mempool.ts";
 import { Slot } from "../../stats.ts";
 import { type QueueControl, Word } from "../queue_control.ts";
 import { Tx, type TxLayout, wordViews } from "./descriptors.ts";
@@ -65,7 +65,6 @@ export function txFastPath(parts: TxFastPathParts, pool: Mempool): TxFastPath {
   const { TxNext, TxClean } = Word;
   const { DD, RS, PAYLEN_SHIFT } = Tx;
   const { txPackets, txBytes } = Slot;
-  const indexMask = INDEX_MASK;
   const handleMask = HANDLE_MASK;
   const minPacket = MIN_PACKET;
   const reportEvery = REPORT_EVERY;
@@ -73,12 +72,12 @@ export function txFastPath(parts: TxFastPathParts, pool: Mempool): TxFastPath {
   const barrier = WEAK_ORDER;
   const wholePacket = parts.layout.command | Tx.EOP;
   const { totals } = parts.layout;
-  const { header, freeStack, lengths, nextSegments, offloads, stride } = pool;
+  const { header, freeStack, lengths, nextSegments, offloads } = pool;
+  const { maxEntries, stride } = pool;
   const iovaLow = pool.iovaLow | 0;
   const iovaHigh = pool.iovaHigh | 0;
   const idBits = pool.id << INDEX_BITS;
   const mostAbove = Math.min(pool.entrySize, parts.maxFrame) - MIN_PACKET;
-
   const reclaims = freesDirectly(pool);
 
   return function sendWhole(
@@ -129,7 +128,7 @@ export function txFastPath(parts: TxFastPathParts, pool: Mempool): TxFastPath {
       // As a signed number, which the mark below keeps it.
       const handle = handles[n] | 0;
       const index = handle ^ idBits;
-      if (index >>> 0 > indexMask) break;
+      if (index >>> 0 >= maxEntries) break;
       const size = lengths[index];
       if (
         (nextSegments[index] | offloads[index]) !== 0 ||
