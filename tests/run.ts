@@ -33,7 +33,7 @@ interface Tier {
   permissions?: string;
   /** How many of its files run at once, each in a process of its own; all in one process unless given. */
   filesAtOnce?: number;
-  /** What files that take minutes are called: they begin first. */
+  /** What files that take a minute or more are called, the longest first: they begin in this order, before all others. */
   longFiles?: string[];
 }
 
@@ -69,8 +69,8 @@ const TIERS: Tier[] = [
     // A guest that waits leaves its core to another.
     filesAtOnce: 2,
     longFiles: [
-      ...["endurance", "virtio", "gigabit", "no_iommu"],
-      ...["served_card", "served_vfio"],
+      ...["endurance", "served_vfio", "virtio", "served_card", "gigabit"],
+      ...["vfio_errors", "no_iommu", "virtio_tap", "served_tcp", "interop"],
     ],
   },
   {
@@ -242,13 +242,15 @@ async function runTier(
   return sum(reports);
 }
 
-/** The files with a tier's tests, those that take long first. */
+/** The files with a tier's tests, those that take longest first. */
 function filesOf({ name, longFiles = [] }: Tier): string[] {
-  const isLong = (file: string) =>
-    longFiles.includes(file.slice(0, -"_test.ts".length));
+  const rank = (file: string) => {
+    const place = longFiles.indexOf(file.slice(0, -"_test.ts".length));
+    return place < 0 ? longFiles.length : place;
+  };
   return Array.from(Deno.readDirSync(HERE + name), ({ name }) => name)
     .filter((file) => file.endsWith("_test.ts"))
-    .sort((a, b) => Number(isLong(b)) - Number(isLong(a)))
+    .sort((a, b) => rank(a) - rank(b))
     .map((file) => `tests/${name}/${file}`);
 }
 
