@@ -47,8 +47,8 @@ export class CLoop implements AsyncDisposable {
       .getReader();
   }
 
-  /** Compiles it and starts it. Throws when there is no compiler. */
-  static async start(): Promise<CLoop> {
+  /** Compiles it and starts it on a core. Throws when there is no compiler. */
+  static async start(core: number): Promise<CLoop> {
     await Deno.mkdir(fileURLToPath(new URL(".", `file://${PROGRAM}`)), {
       recursive: true,
     });
@@ -62,6 +62,7 @@ export class CLoop implements AsyncDisposable {
     if (!success) throw new Error(`${compiler} cannot compile ${SOURCE}`);
     return new CLoop(
       new Deno.Command(PROGRAM, {
+        args: [String(core)],
         stdin: "piped",
         stdout: "piped",
         stderr: "inherit",

@@ -4,6 +4,7 @@
  * @module
  */
 import { Batch } from "../src/batch.ts";
+import { pinToCpu } from "../src/ffi/cpu.ts";
 import { INDEX_MASK } from "../src/mempool.ts";
 import { type IntelModel, IntelRings } from "./intel_rings.ts";
 
@@ -17,6 +18,8 @@ const scope = globalThis as unknown as {
 export interface IntelWork {
   /** Which driver. */
   readonly chip: IntelModel;
+  /** Which core it runs on. */
+  readonly core: number;
   /** Packets at once. */
   readonly batch: number;
   /** Descriptors of each ring. */
@@ -26,7 +29,8 @@ export interface IntelWork {
 }
 
 /** Each number of packets that comes is forwarded, and answered with the nanoseconds a packet took. */
-function serve({ chip, batch: capacity, ring, size }: IntelWork): void {
+function serve({ chip, core, batch: capacity, ring, size }: IntelWork): void {
+  pinToCpu(core);
   const rings = new IntelRings(chip, ring, size);
   const batch = new Batch(capacity);
   scope.onmessage = ({ data: packets }) =>

@@ -3,13 +3,15 @@
  * user-space driver on one ring pair in memory, in one thread. The card is a few
  * lines here too, the same as in bench/intel_rings.ts.
  *
- * Reads lines "LAYOUT RING BATCH SIZE PACKETS ENTRY" and answers each with the
+ * Runs on the core whose number is its argument, 0 by default. Reads lines
+ * "LAYOUT RING BATCH SIZE PACKETS ENTRY" and answers each with the
  * nanoseconds a packet took. LAYOUT is "advanced" (82599, 82576) or "legacy"
  * (8254x). ENTRY is the bytes of a packet with its head: 2048 is the classic
  * layout, where the heads of all packets meet in the same few cache sets; 2112
  * is as our pools have it.
  */
 #define _GNU_SOURCE
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -277,12 +279,20 @@ static double measure(bool legacy, uint32_t depth, uint32_t most, uint32_t size,
 	return ns;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	cpu_set_t cpus;
 	char layout[16];
 	unsigned depth, most, size;
 	unsigned long packets, entry;
 
+	/* Where our side runs, too. */
+	CPU_ZERO(&cpus);
+	CPU_SET(argc > 1 ? atoi(argv[1]) : 0, &cpus);
+	if (sched_setaffinity(0, sizeof(cpus), &cpus) != 0) {
+		perror("sched_setaffinity");
+		return 1;
+	}
 	while (scanf("%15s %u %u %u %lu %lu", layout, &depth, &most, &size, &packets, &entry) == 6) {
 		bool legacy = strcmp(layout, "legacy") == 0;
 		printf("%.3f\n", measure(legacy, depth, most, size, packets, entry));
