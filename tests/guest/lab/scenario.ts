@@ -28,6 +28,12 @@ export type RegisterScenario = (
   options?: ScenarioOptions,
 ) => void;
 
+/**
+ * QEMU's own end, seen with 10.0: its processors in software race with a change of its memory map, such as a device
+ * whose BARs are turned on. No guest can cause it on purpose, nor prevent it.
+ */
+const QEMU_RACE = /iotlb_to_section: Assertion/;
+
 class SharedGuest {
   #guest: Guest | undefined;
   readonly #machine: MachineDescription;
@@ -53,8 +59,9 @@ class SharedGuest {
  *
  * After each scenario its programs are killed, frames that nobody received are
  * dropped, and there must be no DMAR fault in the guest's log. A guest that has
- * died is replaced for the next scenario. Without a prepared lab the scenarios
- * are reported as skipped, and fail on CI.
+ * died is replaced for the next scenario; where QEMU's own race has ended it,
+ * for this one, once. Without a prepared lab the scenarios are reported as
+ * skipped, and fail on CI.
  *
  * @param machine The guest.
  * @param needs What the scenarios need on the host besides the lab.
@@ -67,7 +74,7 @@ export function guestScenarios(
   const shared = new SharedGuest(machine);
   Deno.test.afterAll(() => shared.close());
   return (name, scenario, { expectFaults = false } = {}) => {
-    const run = async (context: Deno.TestContext) => {
+    const runOnce = async (context: Deno.TestContext) => {
       const guest = await shared.get();
       try {
         await scenario(guest, context);
@@ -76,6 +83,15 @@ export function guestScenarios(
       }
       if (expectFaults || !guest.isAlive) return;
       assertEquals(await guest.dmarFaults(), [], "faults of the IOMMU");
+    };
+    const run = async (context: Deno.TestContext) => {
+      try {
+        await runOnce(context);
+      } catch (error) {
+        if (!QEMU_RACE.test(String(error))) throw error;
+        console.error(`${name}: once more, as QEMU has failed: ${error}`);
+        await runOnce(context);
+      }
     };
     // The guest's connections outlive the test that boots it.
     const options = { sanitizeOps: false, sanitizeResources: false };
