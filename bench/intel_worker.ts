@@ -33,24 +33,34 @@ function serve({ chip, core, batch: capacity, ring, size }: IntelWork): void {
   pinToCpu(core);
   const rings = new IntelRings(chip, ring, size);
   const batch = new Batch(capacity);
-  scope.onmessage = ({ data: packets }) =>
-    scope.postMessage(forward(rings, batch, packets));
+  const forward = forwarder(rings, batch);
+  scope.onmessage = ({ data: packets }) => {
+    // As the C program does, too.
+    forward(packets / 4);
+    const start = performance.now();
+    forward(packets);
+    scope.postMessage((performance.now() - start) * 1e6 / packets);
+  };
 }
 
-function forward(rings: IntelRings, batch: Batch, packets: number): number {
+/** The user's loop, with what it works on as constants around it. */
+function forwarder(
+  rings: IntelRings,
+  batch: Batch,
+): (packets: number) => void {
   const { pool: { u8, stride }, pair: { rx, tx }, step } = rings;
   const { handles, capacity } = batch;
   const indexMask = INDEX_MASK;
-  const start = performance.now();
-  for (let done = 0; done < packets; done += capacity) {
-    step(capacity);
-    const received = rx.receive(batch);
-    for (let i = 0; i < received; i++) {
-      u8[(handles[i] & indexMask) * stride] ^= 1;
+  return (packets) => {
+    for (let done = 0; done < packets; done += capacity) {
+      step(capacity);
+      const received = rx.receive(batch);
+      for (let i = 0; i < received; i++) {
+        u8[(handles[i] & indexMask) * stride] ^= 1;
+      }
+      if (tx.send(batch) !== capacity) throw new Error("a packet is gone");
     }
-    if (tx.send(batch) !== capacity) throw new Error("a packet is gone");
-  }
-  return (performance.now() - start) * 1e6 / packets;
+  };
 }
 
 scope.onmessage = ({ data }) => serve(data);

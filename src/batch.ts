@@ -18,8 +18,9 @@ import { Mempool } from "./mempool.ts";
  * ```
  */
 export class Batch {
+  // No field before the constructor writes it, and off V8's heap: in a loop around one batch it is a constant then.
   /** The handles; those from `length` on are meaningless. */
-  readonly handles: Uint32Array;
+  declare readonly handles: Uint32Array;
   /** How many handles are in it. */
   length = 0;
 
@@ -33,7 +34,7 @@ export class Batch {
     if (!Number.isInteger(capacity) || capacity < 1 || capacity > 65536) {
       throw new ConfigError("batch", `${capacity} is not within 1 to 65536`);
     }
-    this.handles = new Uint32Array(capacity);
+    this.handles = new Uint32Array(new SharedArrayBuffer(4 * capacity));
   }
 
   /** How many packets it can hold. */

@@ -376,7 +376,7 @@ export class Mempool {
 
   /**
    * Sets the wanted number of entries and makes sure there is memory for them. The owner follows with its next
-   * {@linkcode sync}, which every receive does.
+   * {@linkcode sync}, which its receive queue does at least once in a round of the ring.
    */
   resize(entries: number): void {
     if (entries < 1 || entries > this.maxEntries) {

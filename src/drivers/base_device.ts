@@ -329,16 +329,16 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
 
   stopQueue(index: number): void {
     const { control, wake } = this.#queue(index);
-    Atomics.store(control.words, Word.Stop, 1);
+    control.ask(Word.Stop, 1);
     wake.raise();
   }
 
   resumeQueue(index: number): void {
     const { control, wake } = this.#queue(index);
     wake.clear();
-    const { Owner, Wanted, RxUser, TxUser, Stop } = Word;
+    const { Owner, Wanted, RxUser, TxUser, Ready, Stop } = Word;
     // Whoever used it has stopped, and `Stop` comes last.
-    for (const word of [Owner, Wanted, RxUser, TxUser, Stop]) {
+    for (const word of [Owner, Wanted, RxUser, TxUser, Ready, Stop]) {
       Atomics.store(control.words, word, 0);
     }
   }
@@ -556,7 +556,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     clearInterval(this.#statisticsTimer);
     clearInterval(this.#removalTimer);
     for (const { control, wake } of memory?.queues ?? []) {
-      Atomics.store(control.words, Word.Stop, 1);
+      control.ask(Word.Stop, 1);
       wake.raise();
     }
     await this.#attempt(

@@ -16,7 +16,7 @@ import { QueueControl, Word } from "./queue_control.ts";
 
 /** Empty polls before the rest of the time slice goes to whoever else wants this core. */
 const EMPTY_POLLS_BEFORE_YIELD = 64;
-/** Receives between two looks at the clock; a power of two. */
+/** Receives by {@linkcode BaseRxQueue.pollRing} between two looks at the clock; a power of two. */
 const RECEIVES_PER_CLOCK = 256;
 /** Longest uninterrupted sleep: bounds the harm of a wake-up that another sleeper took, and of a lost interrupt. */
 const SLEEP_SLICE_MS = 100;
@@ -29,6 +29,8 @@ export type LocalQueue = Omit<QueueDescription, "bus">;
 
 /** Takes what is usual into `handles` and returns how many; 0 leaves it to {@linkcode BaseRxQueue.pollRing}. */
 export type FastPath = (handles: Uint32Array) => number;
+
+const NO_FAST_PATH: FastPath = () => 0;
 
 /** What a driver completes with {@linkcode pollRing} and {@linkcode unmaskIrq}. */
 export abstract class BaseRxQueue implements RxQueue {
@@ -52,7 +54,9 @@ export abstract class BaseRxQueue implements RxQueue {
   #leaving = false;
   #receives = 0;
   #emptyPolls = 0;
-  #fastPath: FastPath | undefined;
+  /** Packets that had come at the last empty poll. */
+  #packetsAtEmptyPoll = 0;
+  #fastPath = NO_FAST_PATH;
 
   /** @param description What the device said of the queue. */
   constructor(description: LocalQueue) {
@@ -75,6 +79,7 @@ export abstract class BaseRxQueue implements RxQueue {
       config.adaptive,
       config.interruptIntervalUs,
       performance.now(),
+      this.counters.low(Slot.rxPackets),
     );
     this.#mayWait = config.irqTimeoutMs > 0 ||
       config.irqTimeoutMs < CALLER_WAITS;
@@ -87,11 +92,18 @@ export abstract class BaseRxQueue implements RxQueue {
    * The common case in a function of its own, which counts packets and polls itself; undefined where every packet
    * takes {@linkcode pollRing}. Made when the queue is used first: one that is not used costs nothing.
    *
-   * @param token The value of `Word.Owner` while this object may receive, which the function has to check, as all that
-   * {@linkcode receive} checks.
+   * @param token The value of `Word.Ready` that lets it receive.
+   * @param onRound To be called after each round of the ring.
    */
-  protected fastPath(_token: number): FastPath | undefined {
+  protected fastPath(
+    _token: number,
+    _onRound: () => void,
+  ): FastPath | undefined {
     return undefined;
+  }
+  /** Whether the ring is as the fast path needs it. */
+  protected get usual(): boolean {
+    return false;
   }
   /** Lets the card raise this queue's interrupt. A cause that came while it was masked must fire now. */
   protected abstract unmaskIrq(): void;
@@ -116,44 +128,66 @@ export abstract class BaseRxQueue implements RxQueue {
   }
 
   receive(batch: Batch): number {
-    if (this.#fastPath !== undefined) {
-      const count = this.#fastPath(batch.handles);
-      if (count > 0) {
-        batch.length = count;
-        this.#emptyPolls = 0;
-        this.#adaptive.frames += count;
-        if ((++this.#receives & (RECEIVES_PER_CLOCK - 1)) === 0) this.#decide();
-        return count;
-      }
-    }
-    return this.#receiveOtherwise(batch);
+    const count = this.#fastPath(batch.handles);
+    if (count === 0) return this.#receiveOtherwise(batch);
+    batch.length = count;
+    return count;
   }
 
   #receiveOtherwise(batch: Batch): number {
     // Packets of the batch before must not be taken for new ones.
     batch.length = 0;
     if (!this.#mine()) return 0;
-    this.pool.sync();
-    let count = this.pollRing(batch);
-    if (count > 0) {
-      this.#emptyPolls = 0;
-      this.#adaptive.frames += count;
-    } else if (this.#mayWait && !this.#adaptive.polling) {
-      count = this.#sleepAndReceive(batch);
-    } else if (++this.#emptyPolls >= EMPTY_POLLS_BEFORE_YIELD) {
-      yieldCpu();
+    let count = this.#poll(batch);
+    if (count === 0) {
+      if (this.#mayWait && !this.#adaptive.polling) {
+        count = this.#sleepAndReceive(batch);
+      } else {
+        this.#countEmptyPoll();
+      }
     }
     batch.length = count;
-    if (this.polling) this.counters.values[Slot.polls]++;
+    if (this.polling) this.counters.add("polls", 1);
     if ((++this.#receives & (RECEIVES_PER_CLOCK - 1)) === 0) this.#decide();
     return count;
+  }
+
+  /** One look at the ring by {@linkcode pollRing}, after which the fast path may go on if all is as usual. */
+  #poll(batch: Batch): number {
+    const { words } = this.control;
+    words[Word.Ready] = 0;
+    this.pool.sync();
+    const count = this.pollRing(batch);
+    if (this.#fastPath !== NO_FAST_PATH && this.usual) {
+      Atomics.store(words, Word.Ready, this.#token);
+      // Who asks for something writes that first and Ready then.
+      const asked = Atomics.load(words, Word.Stop) |
+        Atomics.load(words, Word.Wanted);
+      if (asked !== 0) words[Word.Ready] = 0;
+    }
+    return count;
+  }
+
+  /** What needs doing now and then while packets keep coming. */
+  #onRound(): void {
+    this.pool.sync();
+    this.#decide();
+  }
+
+  /** After many in a row the rest of the time slice goes to others. */
+  #countEmptyPoll(): void {
+    const packets = this.counters.low(Slot.rxPackets);
+    if (packets !== this.#packetsAtEmptyPoll) {
+      this.#packetsAtEmptyPoll = packets;
+      this.#emptyPolls = 0;
+    }
+    if (++this.#emptyPolls >= EMPTY_POLLS_BEFORE_YIELD) yieldCpu();
   }
 
   async *[Symbol.asyncIterator](): AsyncIterator<Batch> {
     const batch = new Batch(64);
     while (this.#mine()) {
-      this.pool.sync();
-      const count = this.pollRing(batch);
+      const count = this.#poll(batch);
       batch.length = count;
       if (count > 0) {
         yield batch;
@@ -179,7 +213,7 @@ export abstract class BaseRxQueue implements RxQueue {
   rebindIrq(): void {
     const { words } = this.control;
     if (Atomics.load(words, Word.Owner) === this.#token) return;
-    Atomics.store(words, Word.Wanted, this.#token);
+    this.control.ask(Word.Wanted, this.#token);
     const until = performance.now() + HANDOVER_TIMEOUT_MS;
     for (;;) {
       const owner = Atomics.load(words, Word.Owner);
@@ -220,8 +254,11 @@ export abstract class BaseRxQueue implements RxQueue {
     const owner = Atomics.compareExchange(words, Word.Owner, 0, this.#token);
     if (owner !== 0 && owner !== this.#token) return false;
     this.#left = this.#leaving = false;
-    this.#fastPath ??= this.fastPath(this.#token);
-    this.counters.values[Slot.polling] = this.polling ? 1 : 0;
+    if (this.#fastPath === NO_FAST_PATH) {
+      this.#fastPath = this.fastPath(this.#token, () => this.#onRound()) ??
+        NO_FAST_PATH;
+    }
+    this.counters.values[Slot.polling] = this.polling ? 1n : 0n;
     return true;
   }
 
@@ -230,6 +267,7 @@ export abstract class BaseRxQueue implements RxQueue {
     const { words } = this.control;
     const owner = Atomics.compareExchange(words, Word.Owner, this.#token, 0);
     if (owner !== this.#token) return;
+    Atomics.compareExchange(words, Word.Ready, this.#token, 0);
     this.#left = true;
     Atomics.notify(words, Word.Owner);
   }
@@ -247,28 +285,24 @@ export abstract class BaseRxQueue implements RxQueue {
       this.#sleeper.sleep(Math.min(left, SLEEP_SLICE_MS));
       this.#takeWakeups();
       if (!this.#mine()) return 0;
-      this.pool.sync();
-      const count = this.pollRing(batch);
-      if (count > 0) {
-        this.#adaptive.frames += count;
-        return count;
-      }
+      const count = this.#poll(batch);
+      if (count > 0) return count;
     }
   }
 
   #takeWakeups(): void {
     if (this.#sleeper.raised(0) && this.#irq.clear()) {
-      this.counters.values[Slot.irqs]++;
+      this.counters.add("irqs", 1);
     }
     if (this.#sleeper.raised(1)) this.#wake.clear();
   }
 
   #decide(): void {
     if (this.#config.irqTimeoutMs === 0) return;
-    if (!this.#adaptive.decide(performance.now())) return;
-    const { values } = this.counters;
-    values[Slot.modeSwitches]++;
-    values[Slot.polling] = this.#adaptive.polling ? 1 : 0;
+    const packets = this.counters.low(Slot.rxPackets);
+    if (!this.#adaptive.decide(performance.now(), packets)) return;
+    this.counters.add("modeSwitches", 1);
+    this.counters.values[Slot.polling] = this.#adaptive.polling ? 1n : 0n;
   }
 }
 

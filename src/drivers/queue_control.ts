@@ -32,8 +32,13 @@ export const Word = {
   RxUser: 11,
   /** Which isolate used the transmit ring last; 0 for none. */
   TxUser: 12,
+  /**
+   * Token of the queue object that may receive without looking further: nobody wants the queue or its user to stop, and
+   * the ring is in its usual state. Whoever asks for anything makes it 0, see {@linkcode QueueControl.ask}.
+   */
+  Ready: 13,
   /** For the driver: from here to the end. */
-  Scratch: 13,
+  Scratch: 14,
 } as const;
 
 const WORDS = 48;
@@ -74,6 +79,12 @@ export class QueueControl {
       ids + (rxDepth + txDepth) * 2,
       txDepth,
     );
+  }
+
+  /** Sets a word that the queue's user shall look at now. */
+  ask(word: number, value: number): void {
+    Atomics.store(this.words, word, value);
+    Atomics.store(this.words, Word.Ready, 0);
   }
 
   /** Zeroed memory for one queue pair. */

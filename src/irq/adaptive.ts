@@ -19,40 +19,47 @@ import type { AdaptiveConfig } from "../config.ts";
  *
  * const config = { pollAbove: 20_000, sleepBelow: 8_000, windowMs: 50 };
  * const adaptive = new AdaptiveSwitch(config, 10, 0);
- * adaptive.frames = 5_000;
- * assert(adaptive.decide(100)); // 50,000 a second
+ * assert(adaptive.decide(100, 5_000)); // 50,000 a second
  * assert(adaptive.polling);
  * ```
  */
 export class AdaptiveSwitch {
   /** True while the queue should poll. */
   polling = false;
-  /** Frames received in this window: the queue adds to it. */
-  frames = 0;
   readonly #config: AdaptiveConfig;
   /** Most interrupts in a millisecond. */
   readonly #mostPerMs: number;
   #windowStart: number;
+  /** Frames received when it began. */
+  #framesBefore: number;
 
   /**
    * @param config The thresholds.
    * @param intervalUs The card's least time between two interrupts, in microseconds; 0 for no limit.
    * @param now The time in milliseconds, from any origin.
+   * @param frames Frames received so far, modulo 2³².
    */
-  constructor(config: AdaptiveConfig, intervalUs: number, now: number) {
+  constructor(
+    config: AdaptiveConfig,
+    intervalUs: number,
+    now: number,
+    frames = 0,
+  ) {
     this.#config = config;
     this.#mostPerMs = intervalUs > 0 ? 1000 / intervalUs : Infinity;
     this.#windowStart = now;
+    this.#framesBefore = frames;
   }
 
-  /** Closes the window when it is over; true when the mode changed. */
-  decide(now: number): boolean {
+  /** Closes the window when it is over; `frames` is how many came since the beginning, modulo 2³². True when the mode changed. */
+  decide(now: number, frames: number): boolean {
     const elapsed = now - this.#windowStart;
     const { pollAbove, sleepBelow, windowMs } = this.#config;
     if (elapsed < windowMs) return false;
-    const rate = 1000 * Math.min(this.frames / elapsed, this.#mostPerMs);
+    const arrived = (frames - this.#framesBefore) | 0;
+    const rate = 1000 * Math.min(arrived / elapsed, this.#mostPerMs);
     this.#windowStart = now;
-    this.frames = 0;
+    this.#framesBefore = frames;
     const polling = this.polling ? rate >= sleepBelow : rate > pollAbove;
     if (polling === this.polling) return false;
     this.polling = polling;

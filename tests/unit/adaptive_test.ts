@@ -6,9 +6,10 @@ const CONFIG = { pollAbove: 20_000, sleepBelow: 8_000, windowMs: 50 };
 /** Feeds windows of 100 ms with a rate of frames; returns the mode after each. */
 function modes(rates: number[], intervalUs = 10): boolean[] {
   const adaptive = new AdaptiveSwitch(CONFIG, intervalUs, 0);
+  let frames = 0;
   return rates.map((rate, i) => {
-    adaptive.frames += rate / 10;
-    adaptive.decide(100 * (i + 1));
+    frames += rate / 10;
+    adaptive.decide(100 * (i + 1), frames);
     return adaptive.polling;
   });
 }
@@ -30,10 +31,8 @@ Deno.test("AdaptiveSwitch does not count more interrupts than the card raises", 
 
 Deno.test("AdaptiveSwitch decides once a window", () => {
   const adaptive = new AdaptiveSwitch(CONFIG, 10, 0);
-  adaptive.frames = 1e6;
-  assertFalse(adaptive.decide(49));
-  assert(adaptive.decide(50));
-  adaptive.frames = 0;
-  assertFalse(adaptive.decide(99));
-  assert(adaptive.decide(100));
+  assertFalse(adaptive.decide(49, 1e6));
+  assert(adaptive.decide(50, 1e6));
+  assertFalse(adaptive.decide(99, 1e6));
+  assert(adaptive.decide(100, 1e6));
 });

@@ -14,7 +14,6 @@ import { loadBarrier, storeBarrier, WEAK_ORDER } from "../../dma/barrier.ts";
 import { PoolError } from "../../errors.ts";
 import { type Handle, INDEX_MASK, Mempool } from "../../mempool.ts";
 import { PacketFlag } from "../../packet.ts";
-import { Slot } from "../../stats.ts";
 import {
   BaseRxQueue,
   type FastPath,
@@ -119,12 +118,16 @@ export class AdvancedRxQueue extends BaseRxQueue {
   }
 
   /** Not to catch misuse, nor where the processor reorders loads: there every packet is looked at by itself. */
-  protected override fastPath(token: number): FastPath | undefined {
+  protected override fastPath(
+    token: number,
+    onRound: () => void,
+  ): FastPath | undefined {
     if (this.pool.debug || WEAK_ORDER) return undefined;
     return rxFastPath({
       ring: this.#ring,
       control: this.control,
       token,
+      onRound,
       pool: this.pool,
       counters: this.counters.values,
       registers: this.#registers,
@@ -135,6 +138,11 @@ export class AdvancedRxQueue extends BaseRxQueue {
       layout: this.#layout,
       verdicts: this.#verdicts,
     });
+  }
+
+  protected override get usual(): boolean {
+    const { words } = this.control;
+    return (words[Word.RxHoles] | words[Chain.Head]) === 0;
   }
 
   protected override unmaskIrq(): void {
@@ -199,7 +207,7 @@ export class AdvancedRxQueue extends BaseRxQueue {
       words[Word.RxNext] = next + 1 === this.depth ? 0 : next + 1;
       words[Word.RxHoles]++;
     }
-    this.counters.values[Slot.rxPackets] += count;
+    this.counters.add("rxPackets", count);
     const filled = this.#fillHoles();
     if (filled < done) this.#countMissing(done - filled);
     if (filled > 0) this.#ringDoorbell();
@@ -236,7 +244,7 @@ export class AdvancedRxQueue extends BaseRxQueue {
     if (!last) return 0;
     const whole = head || handle;
     this.#describeChain(whole & INDEX_MASK, at);
-    this.counters.values[Slot.rxBytes] += total;
+    this.counters.add("rxBytes", total);
     return whole;
   }
 
@@ -262,7 +270,7 @@ export class AdvancedRxQueue extends BaseRxQueue {
 
   #drop(handle: Handle, head: number, last: boolean): void {
     const { words } = this.control;
-    if (head !== DROPPING) this.counters.values[Slot.rxErrors]++;
+    if (head !== DROPPING) this.counters.add("rxErrors", 1);
     words[Chain.Head] = last ? 0 : DROPPING;
     words[Chain.Bytes] = 0;
     if (head > 0) Mempool.freeChain(head);
@@ -270,7 +278,7 @@ export class AdvancedRxQueue extends BaseRxQueue {
   }
 
   #countMissing(descriptors: number): void {
-    this.counters.values[Slot.rxNoBuffer] += descriptors;
+    this.counters.add("rxNoBuffer", descriptors);
     this.pool.countExhausted();
   }
 

@@ -15,6 +15,7 @@ import type { Registers } from "../../bus/bus.ts";
 import { INDEX_MASK, type Mempool } from "../../mempool.ts";
 import { PacketFlag } from "../../packet.ts";
 import { Slot } from "../../stats.ts";
+import type { FastPath } from "../base_rx_queue.ts";
 import { type QueueControl, Word } from "../queue_control.ts";
 import { Rx, type RxErrors, type RxLayout, wordViews } from "./descriptors.ts";
 
@@ -28,18 +29,30 @@ export const Chain = {
   Bytes: Word.Scratch + 2,
 } as const;
 
+/** Words of the control block with what the last status and kind of a frame said. */
+const Seen = {
+  /** The status. */
+  Status: Word.Scratch + 3,
+  /** Word 0. */
+  Kind: Word.Scratch + 4,
+  /** The flags of the packet. */
+  Said: Word.Scratch + 5,
+} as const;
+
 /** What the fast path works on. */
 export interface RxFastPathParts {
   /** The receive ring. */
   readonly ring: Int32Array;
   /** The queue's positions and handles. */
   readonly control: QueueControl;
-  /** The value of `Word.Owner` while this isolate may receive. */
+  /** The value of `Word.Ready` while it may receive. */
   readonly token: number;
+  /** To be called after each round of the ring. */
+  readonly onRound: () => void;
   /** Where the packets lie. */
   readonly pool: Mempool;
   /** The queue pair's counters. */
-  readonly counters: Float64Array;
+  readonly counters: BigInt64Array;
   /** The card's registers in this isolate. */
   readonly registers: Registers;
   /** Byte offset of the queue's tail register. */
@@ -68,15 +81,14 @@ export function verdictIndex(
 /**
  * Makes the function: it takes frames into `handles`, refills the ring, tells the card, and returns how many.
  *
- * It stops before anything else than a whole and sound frame, and returns 0 where the queue is not in its usual state:
- * stopped, not owned, wanted by another, with holes in the ring, or in the middle of a long frame. It relies on a
- * processor that keeps the order of loads.
+ * It stops before anything else than a whole and sound frame, and returns 0 where `Word.Ready` has not its token. It
+ * relies on a processor that keeps the order of loads.
  */
-export function rxFastPath(
-  parts: RxFastPathParts,
-): (handles: Uint32Array) => number {
+export function rxFastPath(parts: RxFastPathParts): FastPath {
   const { pool, registers, token, tail, bufferBytes, vlanMask, verdicts } =
     parts;
+  const { counters, onRound } = parts;
+  const { imul } = Math;
   const { words, rxSlots: slots } = parts.control;
   const depth = slots.length;
   const views = wordViews(parts.ring);
@@ -85,78 +97,105 @@ export function rxFastPath(
   const statuses = views[layout.statusWord];
   const sizes = views[layout.lengthWord];
   const { hashTypes, unchecked, errorShift } = layout;
-  const { Stop, Wanted, Owner, RxHoles, RxNext } = Word;
-  const { Head } = Chain;
+  const { Ready, RxNext } = Word;
+  const { Status, Kind, Said } = Seen;
   const { LENGTH, VLAN_SHIFT, RSS_TYPE_FDIR } = Rx;
   const { RssHash, VlanStripped } = PacketFlag;
   const { rxPackets, rxBytes, polls, polling } = Slot;
   const indexMask = INDEX_MASK;
   const verdictAt = verdictIndex;
+  const more = RssHash | VlanStripped;
   const whole = Rx.DD | Rx.EOP;
   const interesting = whole | errors.damaged;
   const { header, freeStack, lengths, flags, rssHashes, vlanTags, stride } =
     pool;
   const iovaLow = pool.iovaLow | 0;
   const iovaHigh = pool.iovaHigh | 0;
-  const counters = parts.counters;
+
+  // Before the first frame: what nothing special was said of.
+  if (words[Status] === 0) words[Status] = whole;
+
+  /** Remembers what a status and a kind say; false unless they are those of a whole and sound frame. */
+  function explain(status: number, kind: number): boolean {
+    if ((status & interesting) !== whole) return false;
+    let said = (status & unchecked) === 0
+      ? verdicts[verdictAt(kind, status, errorShift)]
+      : 0;
+    const rssType = kind & hashTypes;
+    if (rssType !== 0 && rssType !== RSS_TYPE_FDIR) said |= RssHash;
+    if ((status & vlanMask) !== 0) said |= VlanStripped;
+    words[Status] = status;
+    words[Kind] = kind;
+    words[Said] = said;
+    return true;
+  }
+
+  // Smaller than what V8 always compiles into the caller.
+  const count = (slot: number, amount: number) =>
+    counters[slot] += BigInt(amount);
+  const doorbell = (value: number) => registers.write32(tail, value);
 
   return function receiveWhole(handles: Uint32Array): number {
-    if (
-      (words[Stop] | words[Wanted] | (words[Owner] ^ token) |
-        words[RxHoles] | words[Head]) !== 0
-    ) return 0;
-    pool.sync();
-    let next = words[RxNext];
+    const state = words;
+    if (state[Ready] !== token) return 0;
+    const first = state[RxNext];
+    let next = first;
     let free = header[0];
-    const most = Math.min(handles.length, depth - 1, free);
+    let most = handles.length | 0;
+    if (most > free) most = free;
+    // To the end of the ring, then from its beginning.
+    let stop = (depth - first) | 0;
+    if (stop > most) stop = most;
     let bytes = 0;
     let n = 0;
-    frames: while (n < most) {
+    frames: while (n < stop) {
       let at = next << 2;
       const status = statuses[at];
-      const info = word0[at];
-      if ((status & interesting) !== whole) break;
-      let said = (status & unchecked) === 0
-        ? verdicts[verdictAt(info, status, errorShift)]
-        : 0;
-      const rssType = info & hashTypes;
-      if (rssType !== 0 && rssType !== RSS_TYPE_FDIR) said |= RssHash;
-      if ((status & vlanMask) !== 0) said |= VlanStripped;
-      // What was said of one frame holds for those after it with the same status and kind: all of a flow, as a rule.
-      const end = Math.min(most, n + depth - next);
+      const kind = word0[at];
+      if (
+        (status !== state[Status] || kind !== state[Kind]) &&
+        !explain(status, kind)
+      ) break;
+      const said = state[Said];
+      // All frames of a flow, as a rule.
       do {
         const length = sizes[at] & LENGTH;
+        if ((length - 1) >>> 0 >= bufferBytes) break frames;
         const handle = slots[next];
-        if ((length - 1) >>> 0 >= bufferBytes || handle === 0) break frames;
         const index = handle & indexMask;
-        if ((said & RssHash) !== 0) rssHashes[index] = word1[at];
-        if ((said & VlanStripped) !== 0) {
+        if ((said & more) !== 0) {
+          // Each is looked at only where its flag is set.
+          rssHashes[index] = word1[at];
           vlanTags[index] = word3[at] >>> VLAN_SHIFT;
         }
         lengths[index] = length;
         flags[index] = said;
         bytes = (bytes + length) | 0;
         handles[n] = handle;
+        n = (n + 1) | 0;
         free = (free - 1) | 0;
         const fresh = freeStack[free];
-        word0[at] = (iovaLow + Math.imul(fresh & indexMask, stride)) | 0;
+        word0[at] = iovaLow + imul(fresh & indexMask, stride);
         word1[at] = iovaHigh;
         word2[at] = 0;
         word3[at] = 0;
         slots[next] = fresh;
         next = (next + 1) | 0;
         at = next << 2;
-        n = (n + 1) | 0;
-      } while (n < end && statuses[at] === status && word0[at] === info);
-      if (next === depth) next = 0;
+      } while (n < stop && statuses[at] === status && word0[at] === kind);
+      if (next === depth) {
+        next = 0;
+        stop = most;
+      }
     }
     if (n === 0) return 0;
     header[0] = free;
-    words[RxNext] = next;
-    counters[rxPackets] += n;
-    counters[rxBytes] += bytes;
+    doorbell(next === 0 ? depth - 1 : next - 1);
+    count(rxPackets, n);
+    count(rxBytes, bytes);
     counters[polls] += counters[polling];
-    registers.write32(tail, next === 0 ? depth - 1 : next - 1);
+    state[RxNext] = next;
+    if (next <= first) onRound();
     return n;
   };
 }

@@ -13,7 +13,7 @@ import type { Registers } from "../../bus/bus.ts";
 import type { TxQueue } from "../../device_api.ts";
 import { storeBarrier } from "../../dma/barrier.ts";
 import { type Handle, INDEX_BITS, INDEX_MASK, Mempool } from "../../mempool.ts";
-import { QueueCounters, Slot } from "../../stats.ts";
+import { QueueCounters } from "../../stats.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
 import { completeChecksum, isSound } from "../checksum_request.ts";
 import { QueueControl, Word } from "../queue_control.ts";
@@ -45,6 +45,8 @@ export interface TxPlaces {
 /** Most buffers of a packet (7.2.1.1). */
 const MAX_SEGMENTS = 40;
 
+const NO_FAST_PATH: TxFastPath = () => 0;
+
 /** The transmit half of a queue pair. */
 export class AdvancedTxQueue implements TxQueue {
   readonly index: number;
@@ -58,7 +60,7 @@ export class AdvancedTxQueue implements TxQueue {
   readonly #layout: TxLayout;
   readonly #fastPaths = new WeakMap<Mempool, TxFastPath>();
   /** The one for the pool that packets came from last. */
-  #fastPath: TxFastPath | undefined;
+  #fastPath: TxFastPath = NO_FAST_PATH;
 
   /**
    * @param queue Which queue, and its memory.
@@ -99,25 +101,26 @@ export class AdvancedTxQueue implements TxQueue {
 
   send(batch: Batch): number {
     const { handles, length } = batch;
-    let sent = 0;
-    if (this.#fastPath !== undefined) {
-      sent = this.#fastPath(handles, 0, length);
-      if (sent === length && sent > 0) return sent;
-    }
-    return this.#sendOtherwise(handles, sent, length);
+    const sent = this.#fastPath(handles, 0, length);
+    if (sent === length && sent > 0) return sent;
+    return this.#sendOn(handles, sent, length);
   }
 
   /** What is left of a batch, whatever it is. Packets before `from` stand in the ring, and the card does not know yet. */
-  #sendOtherwise(handles: Uint32Array, from: number, to: number): number {
+  #sendOn(handles: Uint32Array, from: number, to: number): number {
+    let sent = from;
+    for (let run = from; run > 0 && sent < to; sent += run) {
+      run = this.#fastPath(handles, sent, to);
+    }
+    // The fast path tells the card at the end of a batch.
+    if (sent === to && sent > 0) return sent;
     this.reclaim();
     const { words } = this.#control;
-    const told = from === 0 ? words[Word.TxNext] : -1;
-    let sent = from;
+    const told = sent === 0 ? words[Word.TxNext] : -1;
     while (sent < to) {
       const path = this.#pathFor(Mempool.of(handles[sent]));
       const run = path(handles, sent, to);
       sent += run;
-      // The fast path tells the card at the end of a batch.
       if (sent === to) return sent;
       if (run > 0) continue;
       if (!this.#sendSlowly(handles[sent])) break;
@@ -169,9 +172,8 @@ export class AdvancedTxQueue implements TxQueue {
    */
   #sendSlowly(handle: Handle): boolean {
     const { segments, bytes } = measure(handle, this.#maxFrame);
-    const { values } = this.counters;
     if (segments === 0 || !isPossible(handle)) {
-      values[Slot.dropped]++;
+      this.counters.add("dropped", 1);
       Mempool.freeChain(handle);
       return true;
     }
@@ -190,8 +192,8 @@ export class AdvancedTxQueue implements TxQueue {
       segment = following;
     }
     words[Word.TxNext] = at;
-    values[Slot.txPackets]++;
-    values[Slot.txBytes] += total;
+    this.counters.add("txPackets", 1);
+    this.counters.add("txBytes", total);
     return true;
   }
 

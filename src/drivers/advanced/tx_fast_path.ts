@@ -11,7 +11,7 @@ import { Slot } from "../../stats.ts";
 import { type QueueControl, Word } from "../queue_control.ts";
 import { Tx, type TxLayout, wordViews } from "./descriptors.ts";
 
-/** Descriptors without a report, at most. */
+/** Descriptors without a report, at most; packets that the fast path sends at once. */
 export const REPORT_EVERY = 32;
 /** On a handle in `txSlots`: its descriptor asked for a report. Handles stay below 2³⁰. */
 export const REPORTS: number = 1 << 31;
@@ -27,7 +27,7 @@ export interface TxFastPathParts {
   /** The queue's positions and handles. */
   readonly control: QueueControl;
   /** The queue pair's counters. */
-  readonly counters: Float64Array;
+  readonly counters: BigInt64Array;
   /** The card's registers in this isolate. */
   readonly registers: Registers;
   /** Byte offset of the queue's tail register. */
@@ -38,7 +38,7 @@ export interface TxFastPathParts {
   readonly layout: TxLayout;
 }
 
-/** Sends handles `from` to `to`, as far as it can, and returns how many. */
+/** Sends handles from `from` on, at most {@linkcode REPORT_EVERY} and none from `to` on, and returns how many. */
 export type TxFastPath = (
   handles: Uint32Array,
   from: number,
@@ -51,8 +51,8 @@ export function freesDirectly({ debug, description }: Mempool): boolean {
 }
 
 /**
- * Makes the function for packets of one pool. It stops at a packet that wants more, or for want of room. The card is told
- * only when it gets to the end; what is there carries its report in any case.
+ * Makes the function for packets of one pool. It stops at a packet that wants more, for want of room, and after a block.
+ * The card is told only when it gets to the end; what is there carries its report in any case.
  *
  * Before that it takes back what was sent, where it {@linkcode freesDirectly}, in blocks of at least
  * {@linkcode REPORT_EVERY}. When it meets a packet there that is not for it, it sends nothing.
@@ -63,13 +63,13 @@ export function txFastPath(parts: TxFastPathParts, pool: Mempool): TxFastPath {
   const depth = slots.length;
   const [word0, word1, word2, word3] = wordViews(parts.ring);
   const { TxNext, TxClean } = Word;
+  const { imul } = Math;
   const { DD, RS, PAYLEN_SHIFT } = Tx;
   const { txPackets, txBytes } = Slot;
   const handleMask = HANDLE_MASK;
   const minPacket = MIN_PACKET;
   const reportEvery = REPORT_EVERY;
   const reports = REPORTS;
-  const barrier = WEAK_ORDER;
   const wholePacket = parts.layout.command | Tx.EOP;
   const { totals } = parts.layout;
   const { header, freeStack, lengths, nextSegments, offloads } = pool;
@@ -79,29 +79,39 @@ export function txFastPath(parts: TxFastPathParts, pool: Mempool): TxFastPath {
   const idBits = pool.id << INDEX_BITS;
   const mostAbove = Math.min(pool.entrySize, parts.maxFrame) - MIN_PACKET;
   const reclaims = freesDirectly(pool);
+  /** Room that is left while there is no block to take back. */
+  const enough = depth - reportEvery;
 
-  return function sendWhole(
-    handles: Uint32Array,
-    from: number,
-    to: number,
-  ): number {
-    const first = words[TxNext];
+  // Smaller than what V8 always compiles into the caller.
+  const count = (slot: number, amount: number) =>
+    counters[slot] += BigInt(amount);
+  const doorbell = WEAK_ORDER
+    ? (value: number) => {
+      storeBarrier();
+      registers.write32(tail, value);
+    }
+    : (value: number) => registers.write32(tail, value);
+
+  /** Takes back what was sent, in blocks of at least `reportEvery`. Returns how many descriptors can be filled. */
+  function reclaimBlocks(): number {
+    const { capacity } = pool;
     let clean = words[TxClean];
-    let used = first - clean;
+    let free = header[0];
+    let used = words[TxNext] - clean;
     if (used < 0) used += depth;
-    if (reclaims && used >= reportEvery) {
-      const { capacity } = pool;
-      let free = header[0];
+    while (reclaims && used >= reportEvery) {
+      let end = clean + reportEvery - 1;
+      if (end >= depth) end -= depth;
+      // The last descriptor that was filled always reports, so this ends.
+      while (slots[end] <= handleMask) {
+        if (++end === depth) end = 0;
+      }
+      if ((word3[end << 2] & DD) === 0) break;
+      const after = end + 1 === depth ? 0 : end + 1;
       do {
-        let end = clean + reportEvery - 1;
-        if (end >= depth) end -= depth;
-        // The last descriptor before `first` always reports, so this ends.
-        while (slots[end] <= handleMask) {
-          if (++end === depth) end = 0;
-        }
-        if ((word3[end << 2] & DD) === 0) break;
-        const stop = end + 1 === depth ? 0 : end + 1;
-        do {
+        const stop = clean <= end ? (end + 1) | 0 : depth;
+        used = (used + clean - stop) | 0;
+        for (; clean < stop; clean = (clean + 1) | 0) {
           const handle = slots[clean] & handleMask;
           if ((handle ^ idBits) >= capacity) {
             // Of another pool, or above a shrinking one.
@@ -111,19 +121,31 @@ export function txFastPath(parts: TxFastPathParts, pool: Mempool): TxFastPath {
           }
           freeStack[free] = handle;
           free = (free + 1) | 0;
-          used = (used - 1) | 0;
-          if (++clean === depth) clean = 0;
-        } while (clean !== stop);
-      } while (used >= reportEvery);
-      header[0] = free;
-      words[TxClean] = clean;
+        }
+        if (clean === depth) clean = 0;
+      } while (clean !== after);
     }
+    header[0] = free;
+    words[TxClean] = clean;
+    return depth - 1 - used;
+  }
 
-    const end = Math.min(to, from + depth - 1 - used);
-    let next = first;
-    let report = Math.min(from + reportEvery, end) - 1;
+  return function sendWhole(
+    handles: Uint32Array,
+    from: number,
+    to: number,
+  ): number {
+    const state = words;
+    let next = state[TxNext];
+    let room = (state[TxClean] - next - 1) | 0;
+    if (room < 0) room = (room + depth) | 0;
+    if (room < enough) room = reclaimBlocks() | 0;
+    let end = from + room;
+    if (end > to) end = to;
+    if (end > from + reportEvery) end = from + reportEvery;
     let bytes = 0;
     let n = from;
+    let last = 0;
     for (; n < end; n++) {
       // As a signed number, which the mark below keeps it.
       const handle = handles[n] | 0;
@@ -135,34 +157,23 @@ export function txFastPath(parts: TxFastPathParts, pool: Mempool): TxFastPath {
         (size - minPacket) >>> 0 > mostAbove
       ) break;
       const at = next << 2;
-      let command = wholePacket | size;
-      let slot = handle;
-      if (n === report) {
-        report = Math.min(n + reportEvery, end - 1);
-        command |= RS;
-        slot |= reports;
-      }
-      word0[at] = (iovaLow + Math.imul(index, stride)) | 0;
+      word0[at] = iovaLow + imul(index, stride);
       word1[at] = iovaHigh;
-      word2[at] = command;
+      word2[at] = wholePacket | size;
       word3[at] = (size << PAYLEN_SHIFT) & totals;
-      slots[next] = slot;
-      if (++next === depth) next = 0;
+      slots[next] = handle;
       bytes = (bytes + size) | 0;
+      last = next;
+      if (++next === depth) next = 0;
     }
-    if (n === from) return 0;
-    if (n < end) {
-      const last = next === 0 ? depth - 1 : next - 1;
-      word2[last << 2] |= RS;
-      slots[last] |= reports;
-    }
-    words[TxNext] = next;
-    counters[txPackets] += n - from;
-    counters[txBytes] += bytes;
-    if (n === to) {
-      if (barrier) storeBarrier();
-      registers.write32(tail, next);
-    }
-    return n - from;
+    const sent = n - from;
+    if (sent === 0) return 0;
+    word2[last << 2] |= RS;
+    slots[last] |= reports;
+    state[TxNext] = next;
+    count(txPackets, sent | 0);
+    count(txBytes, bytes);
+    if (n === to) doorbell(next);
+    return sent;
   };
 }

@@ -197,8 +197,8 @@ export class PackedRxQueue extends VirtioRxQueue {
     words[State.RxUsed] = bits === 0 ? 0 : 1;
     words[State.RxShown] += n;
     const { values } = this.counters;
-    values[Slot.rxPackets] += n;
-    values[Slot.rxBytes] += bytes;
+    values[Slot.rxPackets] += BigInt(n | 0);
+    values[Slot.rxBytes] += BigInt(bytes | 0);
     return n;
   }
 
@@ -225,7 +225,7 @@ export class PackedRxQueue extends VirtioRxQueue {
       if (place + 1 === depth) words[State.RxUsed] ^= 1;
       if (frame !== NO_FRAME) handles[count++] = frame;
     }
-    this.counters.values[Slot.rxPackets] += count;
+    this.counters.add("rxPackets", count);
     if (taken > 0) this.refill(taken);
     this.looked = taken;
     return count;

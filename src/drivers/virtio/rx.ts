@@ -20,7 +20,6 @@ import { IrqLine } from "../../irq/line.ts";
 import { type Handle, INDEX_MASK, Mempool } from "../../mempool.ts";
 import { ETHERNET_HEADER_LENGTH } from "../../net/ethernet.ts";
 import { PacketFlag } from "../../packet.ts";
-import { Slot } from "../../stats.ts";
 import { BaseRxQueue, type LocalQueue } from "../base_rx_queue.ts";
 import { Word } from "../queue_control.ts";
 import { accepts } from "./features.ts";
@@ -238,7 +237,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
   protected refill(taken: number): void {
     const filled = this.fillHoles();
     if (filled >= taken) return;
-    this.counters.values[Slot.rxNoBuffer] += taken - filled;
+    this.counters.add("rxNoBuffer", taken - filled);
     this.pool.countExhausted();
   }
 
@@ -290,7 +289,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
       words[State.FrameHead] = handle;
       return NO_FRAME;
     }
-    this.counters.values[Slot.rxBytes] += size;
+    this.counters.add("rxBytes", size);
     return handle;
   }
 
@@ -316,7 +315,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     words[State.FrameTail] = handle;
     if (words[State.FrameLeft] > 0) return NO_FRAME;
     words[State.FrameHead] = 0;
-    this.counters.values[Slot.rxBytes] += total;
+    this.counters.add("rxBytes", total);
     return head;
   }
 
@@ -327,7 +326,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     words[State.FrameHead] = 0;
     if (head !== 0) Mempool.freeChain(head);
     this.pool.free(handle);
-    if (words[State.FrameBytes] >= 0) this.counters.values[Slot.rxErrors]++;
+    if (words[State.FrameBytes] >= 0) this.counters.add("rxErrors", 1);
     words[State.FrameBytes] = DROPPED;
     return NO_FRAME;
   }

@@ -184,8 +184,8 @@ export class SplitRxQueue extends VirtioRxQueue {
     header[0] = free;
     words[State.RxUsed] = (first + n) & 0xffff;
     const { values } = this.counters;
-    values[Slot.rxPackets] += n;
-    values[Slot.rxBytes] += bytes;
+    values[Slot.rxPackets] += BigInt(n | 0);
+    values[Slot.rxBytes] += BigInt(bytes | 0);
     return n;
   }
 
@@ -206,7 +206,7 @@ export class SplitRxQueue extends VirtioRxQueue {
       words[Word.RxHoles]++;
       if (frame !== NO_FRAME) handles[count++] = frame;
     }
-    this.counters.values[Slot.rxPackets] += count;
+    this.counters.add("rxPackets", count);
     this.refill(taken);
     this.looked = taken;
     return count;

@@ -285,8 +285,8 @@ export abstract class VirtioTxQueue implements TxQueue {
   /** Counts what was posted. */
   protected count(packets: number, bytes: number): void {
     const { values } = this.counters;
-    values[Slot.txPackets] += packets;
-    values[Slot.txBytes] += bytes;
+    values[Slot.txPackets] += BigInt(packets | 0);
+    values[Slot.txBytes] += BigInt(bytes | 0);
   }
 
   /**
@@ -319,7 +319,7 @@ export abstract class VirtioTxQueue implements TxQueue {
   }
 
   #drop(handle: Handle): true {
-    this.counters.values[Slot.dropped]++;
+    this.counters.add("dropped", 1);
     Mempool.freeChain(handle);
     return true;
   }
