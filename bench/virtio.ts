@@ -11,7 +11,7 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { Batch, openDevice, type QueueContext, run, Slot } from "../mod.ts";
+import { Batch, openDevice, type QueueContext, run } from "../mod.ts";
 import { reserveHugepages } from "../tests/support/hugepages.ts";
 import { whyMissing } from "../tests/support/requirements.ts";
 import { Testpmd } from "../tests/support/testpmd.ts";
@@ -72,7 +72,7 @@ export default function circulate(queue: QueueContext): void {
   }
   while (!queue.stopped) {
     if (rx.receive(batch) === 0) continue;
-    rx.counters.values[Slot.user]++;
+    rx.counters.add("user", 1);
     queue.sendAll(tx, batch);
   }
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Slots of a queue pair's counters by name, 64 bits each: `values[Slot.rxPackets]`. */
+/** Slots of a queue pair's counters by name: `lows[Slot.rxPackets]`. */
 export const Slot = {
   rxPackets: 0,
   rxBytes: 1,
@@ -37,15 +37,16 @@ const SLOTS = Object.keys(Slot) as CounterName[];
  * - `modeSwitches`: changes between interrupt and polling mode; `polling`: 1 while polling
  * - `user`: for the user's own count
  * - `abandoned`: packets that were with the device and not reported as sent when it was reset or its backend went away
+ *
+ * Each is kept in two parts, so that tight loops add 32-bit integers, for which V8 neither converts nor allocates
+ * anything: the count modulo 2³², and what the whole count was some time before. The latter has to follow, by
+ * {@linkcode settle}, before the former has gone round. Together they are exact up to 2⁵³ at any moment.
  */
 export class QueueCounters {
-  /**
-   * For tight loops: the values, indexed by {@linkcode Slot}. V8 adds such integers without allocating anything, and
-   * without the conversions and checks that it puts around whole numbers in a Float64Array.
-   */
-  readonly values: BigInt64Array;
-  /** The same as words, the lower first. */
-  readonly #words: Int32Array;
+  /** For drivers: the counts modulo 2³², indexed by {@linkcode Slot}. */
+  readonly lows: Int32Array;
+  /** What the counts were at the last {@linkcode settle}. */
+  readonly #settled: Float64Array;
 
   /**
    * Lays the counters over shared memory.
@@ -53,32 +54,44 @@ export class QueueCounters {
    * @param buffer What {@linkcode QueueCounters.allocate} made; share it to read it elsewhere.
    */
   constructor(readonly buffer: SharedArrayBuffer) {
-    this.values = new BigInt64Array(buffer, 0, SLOTS.length);
-    this.#words = new Int32Array(buffer, 0, 2 * SLOTS.length);
+    this.#settled = new Float64Array(buffer, 0, SLOTS.length);
+    this.lows = new Int32Array(
+      buffer,
+      this.#settled.byteLength,
+      SLOTS.length,
+    );
   }
 
   /** Zeroed memory for one queue pair, on cache lines of its own. */
   static allocate(): SharedArrayBuffer {
-    return new SharedArrayBuffer(Math.ceil(SLOTS.length / 8) * 64);
+    const bytes = SLOTS.length *
+      (Float64Array.BYTES_PER_ELEMENT + Int32Array.BYTES_PER_ELEMENT);
+    return new SharedArrayBuffer(Math.ceil(bytes / 64) * 64);
   }
 
   /** The value now. */
   get(name: CounterName): number {
-    return Number(this.values[Slot[name]]);
+    return this.#now(Slot[name]);
   }
 
-  /** For drivers: the lower 32 bits of a slot, signed, without making a BigInt. Differences are exact below 2³¹. */
-  low(slot: number): number {
-    return this.#words[2 * slot];
-  }
-
-  /** Adds a whole number to a counter; one writer each. */
+  /** Adds a whole number below 2³¹ to a counter; one writer each. */
   add(name: CounterName, amount: number): void {
     const slot = Slot[name];
-    const low = (this.#words[2 * slot] >>> 0) + amount;
-    // Without a BigInt, which only compiled code adds without making one.
-    if (low >= 0 && low < 2 ** 32) this.#words[2 * slot] = low;
-    else this.values[slot] += BigInt(amount);
+    const before = this.lows[slot];
+    const after = (before + amount) | 0;
+    this.lows[slot] = after;
+    if ((before ^ after) < 0) this.settle(slot);
+  }
+
+  /** For drivers: to be called by a counter's writer before it has grown by 2³² since the last time. */
+  settle(slot: number): void {
+    this.#settled[slot] = this.#now(slot);
+  }
+
+  #now(slot: number): number {
+    // In this order: the count may go on between the two, but must not have gone back.
+    const settled = this.#settled[slot];
+    return settled + ((this.lows[slot] - (settled | 0)) >>> 0);
   }
 
   /** All values now. */

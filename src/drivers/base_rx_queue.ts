@@ -30,6 +30,9 @@ export type LocalQueue = Omit<QueueDescription, "bus">;
 /** Takes what is usual into `handles` and returns how many; 0 leaves it to {@linkcode BaseRxQueue.pollRing}. */
 export type FastPath = (handles: Uint32Array) => number;
 
+/** What a fast path counts without settling it. */
+const FAST_PATH_SLOTS = [Slot.rxPackets, Slot.rxBytes, Slot.polls];
+
 const NO_FAST_PATH: FastPath = () => 0;
 
 /** What a driver completes with {@linkcode pollRing} and {@linkcode unmaskIrq}. */
@@ -79,7 +82,7 @@ export abstract class BaseRxQueue implements RxQueue {
       config.adaptive,
       config.interruptIntervalUs,
       performance.now(),
-      this.counters.low(Slot.rxPackets),
+      this.counters.lows[Slot.rxPackets],
     );
     this.#mayWait = config.irqTimeoutMs > 0 ||
       config.irqTimeoutMs < CALLER_WAITS;
@@ -170,13 +173,14 @@ export abstract class BaseRxQueue implements RxQueue {
 
   /** What needs doing now and then while packets keep coming. */
   #onRound(): void {
+    for (const slot of FAST_PATH_SLOTS) this.counters.settle(slot);
     this.pool.sync();
     this.#decide();
   }
 
   /** After many in a row the rest of the time slice goes to others. */
   #countEmptyPoll(): void {
-    const packets = this.counters.low(Slot.rxPackets);
+    const packets = this.counters.lows[Slot.rxPackets];
     if (packets !== this.#packetsAtEmptyPoll) {
       this.#packetsAtEmptyPoll = packets;
       this.#emptyPolls = 0;
@@ -258,7 +262,7 @@ export abstract class BaseRxQueue implements RxQueue {
       this.#fastPath = this.fastPath(this.#token, () => this.#onRound()) ??
         NO_FAST_PATH;
     }
-    this.counters.values[Slot.polling] = this.polling ? 1n : 0n;
+    this.counters.lows[Slot.polling] = this.polling ? 1 : 0;
     return true;
   }
 
@@ -299,10 +303,10 @@ export abstract class BaseRxQueue implements RxQueue {
 
   #decide(): void {
     if (this.#config.irqTimeoutMs === 0) return;
-    const packets = this.counters.low(Slot.rxPackets);
+    const packets = this.counters.lows[Slot.rxPackets];
     if (!this.#adaptive.decide(performance.now(), packets)) return;
     this.counters.add("modeSwitches", 1);
-    this.counters.values[Slot.polling] = this.#adaptive.polling ? 1n : 0n;
+    this.counters.lows[Slot.polling] = this.#adaptive.polling ? 1 : 0;
   }
 }
 

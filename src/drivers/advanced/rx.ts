@@ -129,7 +129,7 @@ export class AdvancedRxQueue extends BaseRxQueue {
       token,
       onRound,
       pool: this.pool,
-      counters: this.counters.values,
+      counters: this.counters,
       registers: this.#registers,
       tail: this.#tailOffset,
       bufferBytes: this.#bufferBytes,

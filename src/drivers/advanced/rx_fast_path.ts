@@ -14,7 +14,7 @@
 import type { Registers } from "../../bus/bus.ts";
 import { INDEX_MASK, type Mempool } from "../../mempool.ts";
 import { PacketFlag } from "../../packet.ts";
-import { Slot } from "../../stats.ts";
+import { type QueueCounters, Slot } from "../../stats.ts";
 import type { FastPath } from "../base_rx_queue.ts";
 import { type QueueControl, Word } from "../queue_control.ts";
 import { Rx, type RxErrors, type RxLayout, wordViews } from "./descriptors.ts";
@@ -52,7 +52,7 @@ export interface RxFastPathParts {
   /** Where the packets lie. */
   readonly pool: Mempool;
   /** The queue pair's counters. */
-  readonly counters: BigInt64Array;
+  readonly counters: QueueCounters;
   /** The card's registers in this isolate. */
   readonly registers: Registers;
   /** Byte offset of the queue's tail register. */
@@ -87,7 +87,8 @@ export function verdictIndex(
 export function rxFastPath(parts: RxFastPathParts): FastPath {
   const { pool, registers, token, tail, bufferBytes, vlanMask, verdicts } =
     parts;
-  const { counters, onRound } = parts;
+  const { onRound } = parts;
+  const { lows } = parts.counters;
   const { imul } = Math;
   const { words, rxSlots: slots } = parts.control;
   const depth = slots.length;
@@ -131,8 +132,9 @@ export function rxFastPath(parts: RxFastPathParts): FastPath {
   }
 
   // Smaller than what V8 always compiles into the caller.
-  const count = (slot: number, amount: number) =>
-    counters[slot] += BigInt(amount);
+  const count = (slot: number, amount: number) => {
+    lows[slot] = (lows[slot] + amount) | 0;
+  };
   const doorbell = (value: number) => registers.write32(tail, value);
 
   return function receiveWhole(handles: Uint32Array): number {
@@ -190,10 +192,10 @@ export function rxFastPath(parts: RxFastPathParts): FastPath {
     }
     if (n === 0) return 0;
     header[0] = free;
-    doorbell(next === 0 ? depth - 1 : next - 1);
+    doorbell((next === 0 ? depth : next) - 1);
     count(rxPackets, n);
     count(rxBytes, bytes);
-    counters[polls] += counters[polling];
+    count(polls, lows[polling]);
     state[RxNext] = next;
     if (next <= first) onRound();
     return n;

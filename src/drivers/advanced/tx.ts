@@ -123,7 +123,7 @@ export class AdvancedTxQueue implements TxQueue {
       sent += run;
       if (sent === to) return sent;
       if (run > 0) continue;
-      if (!this.#sendSlowly(handles[sent])) break;
+      if (this.#room() === 0 || !this.#sendSlowly(handles[sent])) break;
       sent++;
     }
     if (words[Word.TxNext] !== told) this.#submit(words[Word.TxNext]);
@@ -137,7 +137,7 @@ export class AdvancedTxQueue implements TxQueue {
       path = txFastPath({
         ring: this.#ring,
         control: this.#control,
-        counters: this.counters.values,
+        counters: this.counters,
         registers: this.#registers,
         tail: this.#tailOffset,
         maxFrame: this.#maxFrame,

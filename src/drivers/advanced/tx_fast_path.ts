@@ -7,7 +7,7 @@
 import type { Registers } from "../../bus/bus.ts";
 import { storeBarrier, WEAK_ORDER } from "../../dma/barrier.ts";
 import { INDEX_BITS, type Mempool } from "../../mempool.ts";
-import { Slot } from "../../stats.ts";
+import { type QueueCounters, Slot } from "../../stats.ts";
 import { type QueueControl, Word } from "../queue_control.ts";
 import { Tx, type TxLayout, wordViews } from "./descriptors.ts";
 
@@ -27,7 +27,7 @@ export interface TxFastPathParts {
   /** The queue's positions and handles. */
   readonly control: QueueControl;
   /** The queue pair's counters. */
-  readonly counters: BigInt64Array;
+  readonly counters: QueueCounters;
   /** The card's registers in this isolate. */
   readonly registers: Registers;
   /** Byte offset of the queue's tail register. */
@@ -59,6 +59,7 @@ export function freesDirectly({ debug, description }: Mempool): boolean {
  */
 export function txFastPath(parts: TxFastPathParts, pool: Mempool): TxFastPath {
   const { registers, tail, counters } = parts;
+  const { lows } = counters;
   const { words, txSlots: slots } = parts.control;
   const depth = slots.length;
   const [word0, word1, word2, word3] = wordViews(parts.ring);
@@ -83,8 +84,9 @@ export function txFastPath(parts: TxFastPathParts, pool: Mempool): TxFastPath {
   const enough = depth - reportEvery;
 
   // Smaller than what V8 always compiles into the caller.
-  const count = (slot: number, amount: number) =>
-    counters[slot] += BigInt(amount);
+  const count = (slot: number, amount: number) => {
+    lows[slot] = (lows[slot] + amount) | 0;
+  };
   const doorbell = WEAK_ORDER
     ? (value: number) => {
       storeBarrier();
@@ -122,7 +124,11 @@ export function txFastPath(parts: TxFastPathParts, pool: Mempool): TxFastPath {
           freeStack[free] = handle;
           free = (free + 1) | 0;
         }
-        if (clean === depth) clean = 0;
+        if (clean === depth) {
+          clean = 0;
+          counters.settle(txPackets);
+          counters.settle(txBytes);
+        }
       } while (clean !== after);
     }
     header[0] = free;
@@ -171,7 +177,7 @@ export function txFastPath(parts: TxFastPathParts, pool: Mempool): TxFastPath {
     word2[last << 2] |= RS;
     slots[last] |= reports;
     state[TxNext] = next;
-    count(txPackets, sent | 0);
+    count(txPackets, sent);
     count(txBytes, bytes);
     if (n === to) doorbell(next);
     return sent;

@@ -15,7 +15,6 @@
 import { loadBarrier, storeBarrier, WEAK_ORDER } from "../../dma/barrier.ts";
 import { INDEX_MASK } from "../../mempool.ts";
 import { PacketFlag } from "../../packet.ts";
-import { Slot } from "../../stats.ts";
 import { Word } from "../queue_control.ts";
 import { packedWantsNotification } from "./events.ts";
 import { NetHeader, NOT_PLAIN, VALID_SHIFT } from "./header.ts";
@@ -196,9 +195,8 @@ export class PackedRxQueue extends VirtioRxQueue {
     words[Word.RxNext] = next;
     words[State.RxUsed] = bits === 0 ? 0 : 1;
     words[State.RxShown] += n;
-    const { values } = this.counters;
-    values[Slot.rxPackets] += BigInt(n | 0);
-    values[Slot.rxBytes] += BigInt(bytes | 0);
+    this.counters.add("rxPackets", n);
+    this.counters.add("rxBytes", bytes);
     return n;
   }
 

@@ -13,7 +13,6 @@
 import { loadBarrier, storeBarrier } from "../../dma/barrier.ts";
 import { INDEX_MASK } from "../../mempool.ts";
 import { PacketFlag } from "../../packet.ts";
-import { Slot } from "../../stats.ts";
 import { Word } from "../queue_control.ts";
 import { keepEventBehind, splitWantsNotification } from "./events.ts";
 import { NetHeader, NOT_PLAIN, VALID_SHIFT } from "./header.ts";
@@ -183,9 +182,8 @@ export class SplitRxQueue extends VirtioRxQueue {
     if (n === 0) return 0;
     header[0] = free;
     words[State.RxUsed] = (first + n) & 0xffff;
-    const { values } = this.counters;
-    values[Slot.rxPackets] += BigInt(n | 0);
-    values[Slot.rxBytes] += BigInt(bytes | 0);
+    this.counters.add("rxPackets", n);
+    this.counters.add("rxBytes", bytes);
     return n;
   }
 

@@ -13,7 +13,7 @@ import type { VirtioQueueBus } from "../../bus/bus.ts";
 import type { TxQueue } from "../../device_api.ts";
 import { type Handle, INDEX_BITS, INDEX_MASK, Mempool } from "../../mempool.ts";
 import { ETHERNET_HEADER_LENGTH } from "../../net/ethernet.ts";
-import { QueueCounters, Slot } from "../../stats.ts";
+import { QueueCounters } from "../../stats.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
 import {
   checksumOffset,
@@ -284,9 +284,8 @@ export abstract class VirtioTxQueue implements TxQueue {
 
   /** Counts what was posted. */
   protected count(packets: number, bytes: number): void {
-    const { values } = this.counters;
-    values[Slot.txPackets] += BigInt(packets | 0);
-    values[Slot.txBytes] += BigInt(bytes | 0);
+    this.counters.add("txPackets", packets);
+    this.counters.add("txBytes", bytes);
   }
 
   /**
