@@ -4,6 +4,7 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
+import { LineProgram } from "./line_program.ts";
 
 const SOURCE = fileURLToPath(
   new URL("../native/bench/ring.c", import.meta.url),
@@ -36,15 +37,10 @@ export interface CLoopPoint {
 
 /** The program, compiled and running. */
 export class CLoop implements AsyncDisposable {
-  readonly #process: Deno.ChildProcess;
-  readonly #input: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #output: ReadableStreamDefaultReader<string>;
+  readonly #program: LineProgram;
 
-  private constructor(process: Deno.ChildProcess) {
-    this.#process = process;
-    this.#input = process.stdin.getWriter();
-    this.#output = process.stdout.pipeThrough(new TextDecoderStream())
-      .getReader();
+  private constructor(core: number) {
+    this.#program = new LineProgram(PROGRAM, [String(core)]);
   }
 
   /** Compiles it and starts it on a core. Throws when there is no compiler. */
@@ -60,34 +56,19 @@ export class CLoop implements AsyncDisposable {
       stderr: "inherit",
     }).output();
     if (!success) throw new Error(`${compiler} cannot compile ${SOURCE}`);
-    return new CLoop(
-      new Deno.Command(PROGRAM, {
-        args: [String(core)],
-        stdin: "piped",
-        stdout: "piped",
-        stderr: "inherit",
-      }).spawn(),
-    );
+    return new CLoop(core);
   }
 
   /** Nanoseconds a packet. */
-  async measure(point: CLoopPoint): Promise<number> {
+  measure(point: CLoopPoint): Promise<number> {
     const { layout, ring, batch, size, packets, entry } = point;
-    const line = `${layout} ${ring} ${batch} ${size} ${packets} ${entry}\n`;
-    await this.#input.write(new TextEncoder().encode(line));
-    let answer = "";
-    while (!answer.endsWith("\n")) {
-      const { value, done } = await this.#output.read();
-      if (done) throw new Error(`${PROGRAM} has ended`);
-      answer += value;
-    }
-    return Number(answer);
+    return this.#program.ask(
+      `${layout} ${ring} ${batch} ${size} ${packets} ${entry}`,
+    );
   }
 
   /** Ends it. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#input.close();
-    await this.#output.cancel();
-    await this.#process.status;
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#program[Symbol.asyncDispose]();
   }
 }

@@ -5,9 +5,11 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
+import { fileURLToPath } from "node:url";
 import { CLASSIC_ENTRY, CLoop, PADDED_ENTRY } from "./c_loop.ts";
 import { INTEL_MODELS, type IntelModel } from "./intel_rings.ts";
-import type { IntelWork } from "./intel_worker.ts";
+import type { IntelWork } from "./intel_loop.ts";
+import { LineProgram } from "./line_program.ts";
 import { describeMachine } from "./machine.ts";
 import { linePlot } from "./plot.ts";
 
@@ -18,7 +20,7 @@ const SIZES = [60, 1514];
 const ROUNDS = 31;
 const PACKETS = 1 << 17;
 /** Until V8 has compiled all of it for good, which it does on another thread. */
-const WARM_UP_MS = 400;
+const WARM_UP_MS = 300;
 /** Both run here: two cores of a shared machine are not alike. */
 const CORE = 0;
 const RESULTS = new URL("./results/", import.meta.url);
@@ -39,34 +41,41 @@ export interface IntelPoint {
   readonly ratio: number;
   /** The quartiles of that over the pairs of rounds. */
   readonly spread: readonly [number, number];
+  /** Nanoseconds a packet, ours without any V8 flag. */
+  readonly plainNs: number;
+  /** C's time in the classic way divided by that. */
+  readonly plainRatio: number;
   /** Nanoseconds a packet, of C with packets laid out as in our pools. */
   readonly paddedNs: number;
   /** That time divided by ours. */
   readonly paddedRatio: number;
 }
 
-/** The driver's side of a point. */
-class OurLoop implements Disposable {
-  readonly #worker = new Worker(new URL("./intel_worker.ts", import.meta.url), {
-    type: "module",
-  });
+/**
+ * With these V8 compiles `receive()` and `send()` into the loop that calls them. Both together are above what it allows
+ * itself.
+ */
+const INLINING = [
+  "--max-inlined-bytecode-size=1000",
+  "--max-inlined-bytecode-size-cumulative=3000",
+];
 
-  constructor(work: IntelWork) {
-    this.#worker.postMessage(work);
-  }
+/** The driver's side of a point, in a process of its own. */
+function startOurs(work: IntelWork, v8: readonly string[]): LineProgram {
+  return new LineProgram(Deno.execPath(), [
+    "run",
+    "-q",
+    "-P=bench",
+    `--v8-flags=${v8.join()}`,
+    fileURLToPath(new URL("./intel_loop.ts", import.meta.url)),
+    JSON.stringify(work),
+  ]);
+}
 
-  /** Nanoseconds a packet. */
-  measure(packets: number): Promise<number> {
-    const { promise, resolve, reject } = Promise.withResolvers<number>();
-    this.#worker.onmessage = ({ data }) => resolve(data);
-    this.#worker.onerror = ({ message }) => reject(new Error(message));
-    this.#worker.postMessage(packets);
-    return promise;
-  }
-
-  [Symbol.dispose](): void {
-    this.#worker.terminate();
-  }
+/** Has it compiled for good. */
+async function warmUp(program: LineProgram): Promise<void> {
+  const until = performance.now() + WARM_UP_MS;
+  while (performance.now() < until) await program.ask(`${PACKETS}`);
 }
 
 async function measure(
@@ -75,15 +84,18 @@ async function measure(
   [batch, ring, size]: readonly [number, number, number],
 ): Promise<IntelPoint> {
   const shape = { batch, ring, size };
-  using ours = new OurLoop({ chip, core: CORE, ...shape });
-  const warm = performance.now() + WARM_UP_MS;
-  while (performance.now() < warm) await ours.measure(PACKETS);
+  const work = { chip, core: CORE, ...shape };
+  await using ours = startOurs(work, INLINING);
+  await using plain = startOurs(work, []);
+  await warmUp(ours);
+  await warmUp(plain);
   const rounds: Round[] = [];
   for (let i = 0; i < ROUNDS; i++) {
     const point = { layout: chip.layout, ...shape, packets: PACKETS };
     rounds.push({
-      ours: await ours.measure(PACKETS),
+      ours: await ours.ask(`${PACKETS}`),
       classic: await c.measure({ ...point, entry: CLASSIC_ENTRY }),
+      plain: await plain.ask(`${PACKETS}`),
       padded: await c.measure({ ...point, entry: PADDED_ENTRY }),
     });
   }
@@ -91,6 +103,7 @@ async function measure(
     quantile(rounds.map(value), 0.5);
   const ns = median(({ ours }) => ours);
   const cNs = median(({ classic }) => classic);
+  const plainNs = median(({ plain }) => plain);
   const paddedNs = median(({ padded }) => padded);
   const ratios = rounds.map(({ ours, classic }) => classic / ours);
   return {
@@ -102,14 +115,17 @@ async function measure(
       round(quantile(ratios, 0.25), 2),
       round(quantile(ratios, 0.75), 2),
     ],
+    plainNs: round(plainNs, 1),
+    plainRatio: round(cNs / plainNs, 2),
     paddedNs: round(paddedNs, 1),
     paddedRatio: round(paddedNs / ns, 2),
   };
 }
 
-/** Nanoseconds a packet, of the three that take turns. */
+/** Nanoseconds a packet, of the four that take turns. */
 interface Round {
   readonly ours: number;
+  readonly plain: number;
   readonly classic: number;
   readonly padded: number;
 }
@@ -143,6 +159,12 @@ function plot(driver: string, points: readonly IntelPoint[]): string {
         }))
       ),
       {
+        name: "ring 512, 60 bytes, V8 without flags",
+        points: at(512, 60).map(({ batch, plainRatio }) =>
+          [batch, plainRatio] as const
+        ),
+      },
+      {
         name: "ring 512, 60 bytes, C laid out like ours",
         points: at(512, 60).map(({ batch, paddedRatio }) =>
           [batch, paddedRatio] as const
@@ -170,7 +192,9 @@ if (import.meta.main) {
     }
   }
   console.log(
-    `${chip.driver} (${chip.model}): nanoseconds a packet on rings in memory; ratio: C's time divided by ours; padded: C with packets laid out like ours`,
+    `${chip.driver} (${chip.model}): nanoseconds a packet on rings in memory; ratio: C's time divided by ours, V8 with ${
+      INLINING.join(" ")
+    }; plain: ours without these flags; padded: C with packets laid out like ours`,
   );
   console.table(
     points.map(({ spread: [low, high], ...point }) => ({

@@ -11,7 +11,7 @@ import { RING_DRIVERS, ringsOf } from "./rings.ts";
 
 const PACKETS = 100_000_000;
 const ROUND = 1 << 15;
-const WARM_UP_ROUNDS = 12;
+const WARM_UP_ROUNDS = 64;
 const BATCHES = [1, 32, 256];
 /** A collection that was asked for: the child does so before and after each phase. */
 const MARK = "testing; GC";

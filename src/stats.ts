@@ -40,12 +40,15 @@ const SLOTS = Object.keys(Slot) as CounterName[];
  *
  * Each is kept in two parts, so that tight loops add 32-bit integers, for which V8 neither converts nor allocates
  * anything: the count modulo 2³², and what the whole count was some time before. The latter has to follow, by
- * {@linkcode settle}, before the former has gone round. Together they are exact up to 2⁵³ at any moment.
+ * {@linkcode settle}, before the former has gone half round. Together they are exact up to 2⁵³ at any moment.
  */
 export class QueueCounters {
   /** For drivers: the counts modulo 2³², indexed by {@linkcode Slot}. */
   readonly lows: Int32Array;
-  /** What the counts were at the last {@linkcode settle}. */
+  /**
+   * What the counts were at the last {@linkcode settle}, and a half: V8 would compile sums of whole numbers for 32 bits,
+   * and give that up at the first larger one.
+   */
   readonly #settled: Float64Array;
 
   /**
@@ -66,24 +69,24 @@ export class QueueCounters {
   static allocate(): SharedArrayBuffer {
     const bytes = SLOTS.length *
       (Float64Array.BYTES_PER_ELEMENT + Int32Array.BYTES_PER_ELEMENT);
-    return new SharedArrayBuffer(Math.ceil(bytes / 64) * 64);
+    const buffer = new SharedArrayBuffer(Math.ceil(bytes / 64) * 64);
+    new Float64Array(buffer, 0, SLOTS.length).fill(0.5);
+    return buffer;
   }
 
   /** The value now. */
   get(name: CounterName): number {
-    return this.#now(Slot[name]);
+    return this.#now(Slot[name]) - 0.5;
   }
 
   /** Adds a whole number below 2³¹ to a counter; one writer each. */
   add(name: CounterName, amount: number): void {
     const slot = Slot[name];
-    const before = this.lows[slot];
-    const after = (before + amount) | 0;
-    this.lows[slot] = after;
-    if ((before ^ after) < 0) this.settle(slot);
+    this.lows[slot] = (this.lows[slot] + amount) | 0;
+    this.settle(slot);
   }
 
-  /** For drivers: to be called by a counter's writer before it has grown by 2³² since the last time. */
+  /** For drivers: to be called by a counter's writer before it has grown by 2³¹ since the last time. */
   settle(slot: number): void {
     this.#settled[slot] = this.#now(slot);
   }
@@ -91,7 +94,7 @@ export class QueueCounters {
   #now(slot: number): number {
     // In this order: the count may go on between the two, but must not have gone back.
     const settled = this.#settled[slot];
-    return settled + ((this.lows[slot] - (settled | 0)) >>> 0);
+    return settled + ((this.lows[slot] - (settled | 0)) | 0);
   }
 
   /** All values now. */

@@ -1,5 +1,6 @@
 /**
- * Measures one point for `intel.ts`, in a worker of its own, as queues are used.
+ * Measures one point for `intel.ts`, in a process of its own: it takes an {@linkcode IntelWork} as JSON in its argument,
+ * and answers each line with a number of packets by the nanoseconds a packet took.
  *
  * @module
  */
@@ -7,12 +8,6 @@ import { Batch } from "../src/batch.ts";
 import { pinToCpu } from "../src/ffi/cpu.ts";
 import { INDEX_MASK } from "../src/mempool.ts";
 import { type IntelModel, IntelRings } from "./intel_rings.ts";
-
-/** The two ends of a worker that `lib: deno.worker` would declare. */
-const scope = globalThis as unknown as {
-  onmessage: (event: MessageEvent) => void;
-  postMessage(message: unknown): void;
-};
 
 /** What is measured. */
 export interface IntelWork {
@@ -28,19 +23,21 @@ export interface IntelWork {
   readonly size: number;
 }
 
-/** Each number of packets that comes is forwarded, and answered with the nanoseconds a packet took. */
 function serve({ chip, core, batch: capacity, ring, size }: IntelWork): void {
   pinToCpu(core);
   const rings = new IntelRings(chip, ring, size);
-  const batch = new Batch(capacity);
-  const forward = forwarder(rings, batch);
-  scope.onmessage = ({ data: packets }) => {
+  const forward = forwarder(rings, new Batch(capacity));
+  const line = new Uint8Array(64);
+  for (;;) {
+    const length = Deno.stdin.readSync(line);
+    if (length === null) return;
+    const packets = Number(new TextDecoder().decode(line.subarray(0, length)));
     // As the C program does, too.
     forward(packets / 4);
     const start = performance.now();
     forward(packets);
-    scope.postMessage((performance.now() - start) * 1e6 / packets);
-  };
+    console.log((performance.now() - start) * 1e6 / packets);
+  }
 }
 
 /** The user's loop, with what it works on as constants around it. */
@@ -63,4 +60,4 @@ function forwarder(
   };
 }
 
-scope.onmessage = ({ data }) => serve(data);
+serve(JSON.parse(Deno.args[0]));
