@@ -9,6 +9,7 @@
 import { parseArgs } from "@std/cli";
 import { Batch, type Device, openDevice, run } from "../mod.ts";
 import { describeMachine } from "./machine.ts";
+import { barPlot, savePlot } from "./plot.ts";
 
 const ROUNDS = 9;
 const WORKER = new URL("../src/cli/drop_worker.ts", import.meta.url);
@@ -116,7 +117,40 @@ if (import.meta.main) {
     "memory of a queue pair, MiB": { median: result.queueMiB },
     "resident memory of its worker, MiB": { median: result.workerMiB },
   });
+  savePlot("bringup", plot(result));
   if (json) console.log(JSON.stringify({ name: "bringup", ...result }));
+}
+
+function plot(result: BringupResult): string {
+  const bar = (
+    name: string,
+    [value, longest]: readonly [number, number?],
+  ) => ({
+    name,
+    value,
+    ...(longest === undefined ? {} : { range: [value, longest] as const }),
+  });
+  return barPlot({
+    title: "bring-up of a software card",
+    subtitle: describeMachine(),
+    groups: [
+      {
+        name: "milliseconds, the median and the longest",
+        bars: [
+          bar("first card", [result.firstOpenMs]),
+          bar("further cards", result.openMs),
+          bar("a queue worker", result.workerMs),
+        ],
+      },
+      {
+        name: "MiB",
+        bars: [
+          bar("a queue pair", [result.queueMiB]),
+          bar("its worker", [result.workerMiB]),
+        ],
+      },
+    ],
+  });
 }
 
 function row([median, longest]: readonly [number, number]) {

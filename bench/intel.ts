@@ -11,7 +11,7 @@ import { INTEL_MODELS, type IntelModel } from "./intel_rings.ts";
 import type { IntelWork } from "./intel_loop.ts";
 import { LineProgram } from "./line_program.ts";
 import { describeMachine } from "./machine.ts";
-import { linePlot } from "./plot.ts";
+import { linePlot, savePlot } from "./plot.ts";
 
 const BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 const RINGS = [128, 512, 2048, 4096];
@@ -23,7 +23,6 @@ const PACKETS = 1 << 17;
 const WARM_UP_MS = 300;
 /** Both run here: two cores of a shared machine are not alike. */
 const CORE = 0;
-const RESULTS = new URL("./results/", import.meta.url);
 
 /** A point of the result. */
 export interface IntelPoint {
@@ -198,9 +197,6 @@ if (import.meta.main) {
       quartiles: `${low} – ${high}`,
     })),
   );
-  const file = new URL(`${chip.driver}.svg`, RESULTS);
-  Deno.mkdirSync(RESULTS, { recursive: true });
-  Deno.writeTextFileSync(file, plot(chip.driver, points));
-  console.log(`plot: bench/results/${chip.driver}.svg`);
+  savePlot(chip.driver, plot(chip.driver, points));
   if (json) console.log(JSON.stringify({ name: chip.driver, points }));
 }

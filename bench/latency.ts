@@ -21,7 +21,7 @@ import { collectionsBetweenMarks } from "./gc_trace.ts";
 import { INTEL_MODELS, IntelRings } from "./intel_rings.ts";
 import { type LatencyStart, raiseInterrupt, Shared } from "./latency_shared.ts";
 import { describeMachine } from "./machine.ts";
-import { linePlot } from "./plot.ts";
+import { linePlot, savePlot } from "./plot.ts";
 
 const RING = 512;
 const FRAME_BYTES = 60;
@@ -35,7 +35,6 @@ const WARM_UP_SECONDS = 1;
 const SETTLE_SECONDS = 0.3;
 const ROUND_TRIPS = 20_000;
 const PERCENTILES = [50, 90, 99, 99.9, 99.99];
-const RESULTS = new URL("./results/", import.meta.url);
 
 const MODES: Readonly<Record<string, Partial<DeviceConfig>>> = {
   polling: { irqTimeoutMs: 0 },
@@ -280,9 +279,7 @@ if (import.meta.main) {
       "core %": point.core,
       collections: point.collections,
     })));
-    Deno.mkdirSync(RESULTS, { recursive: true });
-    Deno.writeTextFileSync(new URL("latency.svg", RESULTS), plot(points));
-    console.log("plot: bench/results/latency.svg");
+    savePlot("latency", plot(points));
     if (given.json) console.log(JSON.stringify({ name: "latency", points }));
   }
 }

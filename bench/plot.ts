@@ -1,5 +1,5 @@
 /**
- * Line plots as SVG, with a logarithmic x axis of base 2.
+ * Plots as SVG: lines, with a logarithmic x axis of base 2, and bars.
  *
  * @module
  */
@@ -25,6 +25,29 @@ export interface LinePlot {
   }[];
 }
 
+/** Bars to draw. */
+export interface BarPlot {
+  /** Above the plot. */
+  readonly title: string;
+  /** Below the title. */
+  readonly subtitle: string;
+  /** Groups, one below the other, each with a scale of its own that begins at 0. */
+  readonly groups: readonly BarGroup[];
+}
+
+/** Bars that may be compared. */
+export interface BarGroup {
+  /** What the values are, with their unit. */
+  readonly name: string;
+  /** The bars. */
+  readonly bars: readonly {
+    readonly name: string;
+    readonly value: number;
+    /** The least and the most that was seen. */
+    readonly range?: readonly [number, number];
+  }[];
+}
+
 const WIDTH = 760;
 const HEIGHT = 420;
 const LEFT = 60;
@@ -36,6 +59,8 @@ const COLOURS = [
   ...["#c77d0a", "#00798c", "#6b705c", "#b5179e"],
 ];
 const TICKS = 5;
+const BAR_LEFT = 190;
+const BAR_HEIGHT = 26;
 
 const escape = (text: string) =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
@@ -82,16 +107,71 @@ export function linePlot(plot: LinePlot): string {
       text(WIDTH - RIGHT + 38, legend, name),
     ];
   });
+  return picture(plot, HEIGHT, [...axes, ...reference, ...lines]);
+}
+
+/** Draws them, with a thin line from the least to the most. */
+export function barPlot(plot: BarPlot): string {
+  const parts: string[] = [];
+  let y = TOP + 10;
+  for (const { name, bars } of plot.groups) {
+    const width = WIDTH - BAR_LEFT - RIGHT / 2;
+    const most = Math.max(
+      ...bars.flatMap((bar) => [bar.value, ...bar.range ?? []]),
+    );
+    const toWidth = (value: number) => round(width * value / most);
+    parts.push(text(LEFT, y, name, 'font-weight="bold"'));
+    y += 10;
+    bars.forEach(({ name, value, range }, i) => {
+      const colour = COLOURS[i % COLOURS.length];
+      const middle = y + BAR_HEIGHT / 2;
+      parts.push(
+        text(BAR_LEFT - 8, middle + 4, name, 'text-anchor="end"'),
+        `<rect x="${BAR_LEFT}" y="${y + 4}" width="${toWidth(value)}" height="${
+          BAR_HEIGHT - 8
+        }" fill="${colour}"/>`,
+        text(
+          BAR_LEFT + toWidth(range?.[1] ?? value) + 8,
+          middle + 4,
+          String(value),
+        ),
+      );
+      if (range !== undefined) {
+        const [low, high] = range.map(toWidth);
+        parts.push(
+          `<path d="M${BAR_LEFT + low} ${middle}h${
+            round(high - low)
+          }" stroke="#222"/>`,
+        );
+      }
+      y += BAR_HEIGHT;
+    });
+    y += 30;
+  }
+  return picture(plot, y, parts);
+}
+
+function picture(
+  { title, subtitle }: { readonly title: string; readonly subtitle: string },
+  height: number,
+  parts: readonly string[],
+): string {
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${HEIGHT}" font-family="sans-serif" font-size="12">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" font-family="sans-serif" font-size="12">`,
     `<rect width="100%" height="100%" fill="#fff"/>`,
-    text(LEFT, 22, plot.title, 'font-size="15" font-weight="bold"'),
-    text(LEFT, 40, plot.subtitle, 'fill="#666" font-size="11"'),
-    ...axes,
-    ...reference,
-    ...lines,
+    text(LEFT, 22, title, 'font-size="15" font-weight="bold"'),
+    text(LEFT, 40, subtitle, 'fill="#666" font-size="11"'),
+    ...parts,
     "</svg>\n",
   ].join("\n");
+}
+
+/** Writes a picture to `bench/results` and says so. */
+export function savePlot(name: string, svg: string): void {
+  const results = new URL("./results/", import.meta.url);
+  Deno.mkdirSync(results, { recursive: true });
+  Deno.writeTextFileSync(new URL(`${name}.svg`, results), svg);
+  console.log(`plot: bench/results/${name}.svg`);
 }
 
 /** Where a value is between bottom, 0, and top, 1, and what the axis names. */

@@ -11,12 +11,11 @@
 import { parseArgs } from "@std/cli";
 import { openDevice, run } from "../mod.ts";
 import { describeMachine } from "./machine.ts";
-import { linePlot } from "./plot.ts";
+import { linePlot, savePlot } from "./plot.ts";
 import type { ScaleReport, ScaleStart } from "./scale_worker.ts";
 
 const FORWARDER = new URL("../examples/forward.ts", import.meta.url);
 const RING_WORKER = new URL("./scale_worker.ts", import.meta.url);
-const RESULTS = new URL("./results/", import.meta.url);
 const BATCH = 64;
 const FLOWS = 256;
 const ROUNDS = 5;
@@ -156,8 +155,6 @@ if (import.meta.main) {
     ...point,
     "each queue": perQueue.join(", "),
   })));
-  Deno.mkdirSync(RESULTS, { recursive: true });
-  Deno.writeTextFileSync(new URL("scale.svg", RESULTS), plot(points));
-  console.log("plot: bench/results/scale.svg");
+  savePlot("scale", plot(points));
   if (json) console.log(JSON.stringify({ name: "scale", points }));
 }

@@ -15,6 +15,8 @@ import { Batch, openDevice, type QueueContext, run } from "../mod.ts";
 import { reserveHugepages } from "../tests/support/hugepages.ts";
 import { whyMissing } from "../tests/support/requirements.ts";
 import { Testpmd } from "../tests/support/testpmd.ts";
+import { describeMachine } from "./machine.ts";
+import { barPlot, savePlot } from "./plot.ts";
 
 const RUNS = 7;
 const SECONDS = 2;
@@ -206,6 +208,29 @@ const round = (value: number) => Math.round(value * 1000) / 1000;
 
 const millions = (packets: number) => Math.round(packets / 1e4) / 100;
 
+function plot(points: readonly VirtioPoint[]): string {
+  const bar = (name: string, rates: readonly number[]) => ({
+    name,
+    value: millions(median(rates)),
+    range: [
+      millions(Math.min(...rates)),
+      millions(Math.max(...rates)),
+    ] as const,
+  });
+  return barPlot({
+    title: "there and back through testpmd over vhost-user, 64 bytes",
+    subtitle: describeMachine(),
+    groups: points.map(({ layout, runs }) => ({
+      name:
+        `${layout} rings: million packets a second, median and range of ${runs.length} runs`,
+      bars: [
+        bar("ours", runs.map(([ours]) => ours)),
+        bar("DPDK's front end", runs.map(([, dpdk]) => dpdk)),
+      ],
+    })),
+  });
+}
+
 if (import.meta.main) {
   const { json, layout, runs } = parseArgs(Deno.args, {
     boolean: ["json"],
@@ -251,6 +276,8 @@ if (import.meta.main) {
       },
     ]),
   );
+  // A picture of one of both would pass for the whole.
+  if (layout === undefined) savePlot("virtio", plot(points));
   const [{ layout: _, ...first }, ...others] = points;
   const rest = others.map(({ layout, ...point }) => [layout, point]);
   if (json) {

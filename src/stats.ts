@@ -92,7 +92,7 @@ export class QueueCounters {
   }
 
   #now(slot: number): number {
-    // In this order: the count may go on between the two, but must not have gone back.
+    // Whichever of both is newer, their difference is small, and has a sign.
     const settled = this.#settled[slot];
     return settled + ((this.lows[slot] - (settled | 0)) | 0);
   }

@@ -13,7 +13,7 @@ import type { Registers } from "../../bus/bus.ts";
 import type { TxQueue } from "../../device_api.ts";
 import { storeBarrier } from "../../dma/barrier.ts";
 import { type Handle, INDEX_BITS, INDEX_MASK, Mempool } from "../../mempool.ts";
-import { QueueCounters } from "../../stats.ts";
+import { QueueCounters, Slot } from "../../stats.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
 import { completeChecksum, isSound } from "../checksum_request.ts";
 import { QueueControl, Word } from "../queue_control.ts";
@@ -115,6 +115,9 @@ export class AdvancedTxQueue implements TxQueue {
     // The fast path tells the card at the end of a batch.
     if (sent === to && sent > 0) return sent;
     this.reclaim();
+    // Where it does not reclaim, the fast path does not settle either.
+    this.counters.settle(Slot.txPackets);
+    this.counters.settle(Slot.txBytes);
     const { words } = this.#control;
     const told = sent === 0 ? words[Word.TxNext] : -1;
     while (sent < to) {
