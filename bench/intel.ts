@@ -54,7 +54,7 @@ export interface IntelPoint {
  * With these V8 compiles `receive()` and `send()` into the loop that calls them. Both together are above what it allows
  * itself.
  */
-const INLINING =
+export const INLINING =
   "--v8-flags=--max-inlined-bytecode-size=1000,--max-inlined-bytecode-size-cumulative=3000";
 
 /** The driver's side of a point, in a process of its own. */
