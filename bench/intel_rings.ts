@@ -64,10 +64,11 @@ function cardOf(
   { rx, tx, words, frameBytes }: CardParts,
 ): (count: number) => void {
   const mask = rx.length / DESCRIPTOR_WORDS - 1;
+  const legacy = layout === "legacy";
   const views = wordViews(rx);
-  const [addresses] = views;
-  const statuses = views[layout === "legacy" ? 3 : 2];
-  const lengths = views[layout === "legacy" ? 2 : 3];
+  const [kinds] = views;
+  const statuses = views[legacy ? 3 : 2];
+  const lengths = views[legacy ? 2 : 3];
   const [, , commands, reports] = wordViews(tx);
   const { TxNext } = Word;
   /** Where it receives, and where it sends. */
@@ -76,7 +77,8 @@ function cardOf(
     let head = heads[0];
     for (let i = 0; i < count; i++) {
       const at = head << 2;
-      addresses[at] = 0;
+      // Legacy descriptors keep their address there.
+      if (!legacy) kinds[at] = 0;
       lengths[at] = frameBytes;
       statuses[at] = RX_DONE;
       head = (head + 1) & mask;

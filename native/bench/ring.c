@@ -196,7 +196,9 @@ static void step(struct queue *queue, struct card *card, uint32_t count, uint32_
 
 	for (uint32_t i = 0; i < count; i++) {
 		volatile struct descriptor *descriptor = &queue->rx[card->rx_head];
-		descriptor->word[0] = 0;
+		/* Legacy descriptors keep their address there. */
+		if (!queue->legacy)
+			descriptor->word[0] = 0;
 		descriptor->word[length_word] = size;
 		descriptor->word[status_word] = DONE | END_OF_PACKET;
 		card->rx_head = (card->rx_head + 1) & mask;

@@ -97,6 +97,8 @@ export interface RxLayout {
   readonly statusWord: number;
   /** Which word has the length. */
   readonly lengthWord: number;
+  /** Word 0: the bits that say what kind of packet it is; 0 where the card leaves the address there. */
+  readonly kinds: number;
   /** Word 0: what was hashed; 0 where the card writes no hash. */
   readonly hashTypes: number;
   /** Status: the card did not look at any checksum, whatever else it says; 0 where it always says which. */
@@ -109,6 +111,7 @@ export interface RxLayout {
 export const ADVANCED_RX: RxLayout = {
   statusWord: 2,
   lengthWord: 3,
+  kinds: ~0,
   hashTypes: Rx.RSS_TYPE,
   unchecked: 0,
   errorShift: 27,

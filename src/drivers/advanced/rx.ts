@@ -251,7 +251,7 @@ export class AdvancedRxQueue extends BaseRxQueue {
   /** What the last descriptor says holds for the whole frame: it goes to the first segment. */
   #describeChain(index: number, at: number): void {
     const { pool } = this;
-    const info = this.#ring[at];
+    const info = this.#ring[at] & this.#layout.kinds;
     const status = this.#ring[at + this.#layout.statusWord];
     const rssType = info & this.#layout.hashTypes;
     let said = (status & this.#layout.unchecked) === 0

@@ -97,7 +97,7 @@ export function rxFastPath(parts: RxFastPathParts): FastPath {
   const { layout, errors } = parts;
   const statuses = views[layout.statusWord];
   const sizes = views[layout.lengthWord];
-  const { hashTypes, unchecked, errorShift } = layout;
+  const { kinds, hashTypes, unchecked, errorShift } = layout;
   const { Ready, RxNext } = Word;
   const { Status, Kind, Said } = Seen;
   const { LENGTH, VLAN_SHIFT, RSS_TYPE_FDIR } = Rx;
@@ -153,7 +153,7 @@ export function rxFastPath(parts: RxFastPathParts): FastPath {
     frames: while (n < stop) {
       let at = next << 2;
       const status = statuses[at];
-      const kind = word0[at];
+      const kind = word0[at] & kinds;
       if (
         (status !== state[Status] || kind !== state[Kind]) &&
         !explain(status, kind)
@@ -184,7 +184,9 @@ export function rxFastPath(parts: RxFastPathParts): FastPath {
         slots[next] = fresh;
         next = (next + 1) | 0;
         at = next << 2;
-      } while (n < stop && statuses[at] === status && word0[at] === kind);
+      } while (
+        n < stop && statuses[at] === status && (word0[at] & kinds) === kind
+      );
       if (next === depth) {
         next = 0;
         stop = most;

@@ -50,6 +50,7 @@ export const LEGACY_RX: RxFormat = {
   layout: {
     statusWord: 3,
     lengthWord: 2,
+    kinds: 0,
     hashTypes: 0,
     unchecked: IXSM,
     errorShift: 11,
