@@ -101,6 +101,8 @@ export class IntelRings {
   readonly pool: Mempool;
   /** The driver's queue pair. */
   readonly pair: QueuePair;
+  /** What the users of the queue pair share. */
+  readonly control: QueueControl;
   /** Both rings, the receive ring first. */
   readonly buffer: SharedArrayBuffer;
   /** The card's side: fills `count` receive descriptors and sends what stands in the transmit ring. */
@@ -129,8 +131,12 @@ export class IntelRings {
     this.buffer = buffer;
     const rx = new Int32Array(buffer, 0, ring * DESCRIPTOR_WORDS);
     const tx = new Int32Array(buffer, rx.byteLength);
-    const control = QueueControl.allocate(ring, ring);
-    const words = new Int32Array(control);
+    this.control = new QueueControl(
+      QueueControl.allocate(ring, ring),
+      ring,
+      ring,
+    );
+    const { words } = this.control;
     const description: Omit<QueueDescription, "bus"> = {
       driver,
       model,
@@ -138,7 +144,7 @@ export class IntelRings {
       rings: { buffer, rxOffset: 0, txOffset: tx.byteOffset },
       pool: this.pool.description,
       counters: QueueCounters.allocate(),
-      control,
+      control: this.control.buffer,
       irqFd: this.#lines[0].fd,
       wakeFd: this.#lines[1].fd,
       config: completeConfig({

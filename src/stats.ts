@@ -65,7 +65,7 @@ export class QueueCounters {
     );
   }
 
-  /** Zeroed memory for one queue pair, on cache lines of its own. */
+  /** Memory for one queue pair, all counts 0, on cache lines of its own. */
   static allocate(): SharedArrayBuffer {
     const bytes = SLOTS.length *
       (Float64Array.BYTES_PER_ELEMENT + Int32Array.BYTES_PER_ELEMENT);

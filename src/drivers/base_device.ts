@@ -520,6 +520,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
       pool.sync();
       Atomics.store(control.words, Word.Owner, 0);
     } else {
+      control.askToLook();
       wake.raise();
     }
     return pool.settled;

@@ -30,9 +30,6 @@ export type LocalQueue = Omit<QueueDescription, "bus">;
 /** Takes what is usual into `handles` and returns how many; 0 leaves it to {@linkcode BaseRxQueue.pollRing}. */
 export type FastPath = (handles: Uint32Array) => number;
 
-/** What a fast path counts without settling it. */
-const FAST_PATH_SLOTS = [Slot.rxPackets, Slot.rxBytes, Slot.polls];
-
 const NO_FAST_PATH: FastPath = () => 0;
 
 /** What a driver completes with {@linkcode pollRing} and {@linkcode unmaskIrq}. */
@@ -173,7 +170,6 @@ export abstract class BaseRxQueue implements RxQueue {
 
   /** What needs doing now and then while packets keep coming. */
   #onRound(): void {
-    for (const slot of FAST_PATH_SLOTS) this.counters.settle(slot);
     this.pool.sync();
     this.#decide();
   }

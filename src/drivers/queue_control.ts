@@ -84,6 +84,11 @@ export class QueueControl {
   /** Sets a word that the queue's user shall look at now. */
   ask(word: number, value: number): void {
     Atomics.store(this.words, word, value);
+    this.askToLook();
+  }
+
+  /** Lets the next receive look at everything, the pool's size included. */
+  askToLook(): void {
     Atomics.store(this.words, Word.Ready, 0);
   }
 

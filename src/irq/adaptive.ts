@@ -51,7 +51,10 @@ export class AdaptiveSwitch {
     this.#framesBefore = frames;
   }
 
-  /** Closes the window when it is over; `frames` is how many came since the beginning, modulo 2³². True when the mode changed. */
+  /**
+   * Closes the window when it is over; `frames` is how many came since the beginning, modulo 2³². True when the mode
+   * changed.
+   */
   decide(now: number, frames: number): boolean {
     const elapsed = now - this.#windowStart;
     const { pollAbove, sleepBelow, windowMs } = this.#config;

@@ -27,7 +27,7 @@ import {
   type RxErrors,
   type RxLayout,
 } from "./descriptors.ts";
-import { Chain, rxFastPath, verdictIndex } from "./rx_fast_path.ts";
+import { Chain, rxFastPath } from "./rx_fast_path.ts";
 
 /** Where a family has what receiving needs. */
 export interface RxPlaces {
@@ -71,6 +71,37 @@ function verdictsOf({ l4, ip, doubtful }: RxErrors): Uint8Array {
   });
 }
 
+/** Bits 0 and 1: L4CS and IPCS; 2 to 4: the error bits 29 to 31; 5 and 6: a UDP packet, an SCTP packet. */
+function verdictIndex(kind: number, status: number, shift: number): number {
+  return ((status >>> 5) & 3) | ((status >>> shift) & 28) | ((kind >>> 4) & 96);
+}
+
+/**
+ * Makes the function that says what a packet's flags are, by word 0 and the status of its last descriptor.
+ *
+ * @param layout Where a family's descriptors have what it looks at.
+ * @param errors Its error bits.
+ * @param vlanMask The status bit of a stripped VLAN tag; 0 when tags are left alone.
+ */
+function flagsBy(
+  { hashTypes, unchecked, errorShift }: RxLayout,
+  errors: RxErrors,
+  vlanMask: number,
+): (kind: number, status: number) => number {
+  const verdicts = verdictsOf(errors);
+  return (kind, status) => {
+    let flags = (status & unchecked) === 0
+      ? verdicts[verdictIndex(kind, status, errorShift)]
+      : 0;
+    const rssType = kind & hashTypes;
+    if (rssType !== 0 && rssType !== Rx.RSS_TYPE_FDIR) {
+      flags |= PacketFlag.RssHash;
+    }
+    if ((status & vlanMask) !== 0) flags |= PacketFlag.VlanStripped;
+    return flags;
+  };
+}
+
 /** The receive half of a queue pair. */
 export class AdvancedRxQueue extends BaseRxQueue {
   readonly #ring: Int32Array;
@@ -81,10 +112,10 @@ export class AdvancedRxQueue extends BaseRxQueue {
   /** What the card may write into one buffer. */
   readonly #bufferBytes: number;
   readonly #maxFrameBytes: number;
-  readonly #vlanMask: number;
-  readonly #verdicts: Uint8Array;
   readonly #layout: RxLayout;
   readonly #errors: RxErrors;
+  /** The flags of a packet, by word 0 and the status of its last descriptor. */
+  readonly #flagsOf: (kind: number, status: number) => number;
 
   /**
    * @param queue Which queue, and its memory.
@@ -104,12 +135,15 @@ export class AdvancedRxQueue extends BaseRxQueue {
     this.#interruptOffset = places.unmask;
     this.#interruptBit = places.unmaskBit;
     this.#errors = places.errors;
-    this.#verdicts = verdictsOf(places.errors);
     this.#layout = places.layout ?? ADVANCED_RX;
     this.#bufferBytes = places.bufferBytes ??
       rxBufferKiB(this.pool.entrySize) * 1024;
     this.#maxFrameBytes = queue.config.maxFrameSize + VLAN_ALLOWANCE;
-    this.#vlanMask = queue.config.vlanStrip ? Rx.VP : 0;
+    this.#flagsOf = flagsBy(
+      this.#layout,
+      places.errors,
+      queue.config.vlanStrip ? Rx.VP : 0,
+    );
   }
 
   /** True when the card has finished the next descriptor. */
@@ -133,10 +167,9 @@ export class AdvancedRxQueue extends BaseRxQueue {
       registers: this.#registers,
       tail: this.#tailOffset,
       bufferBytes: this.#bufferBytes,
-      vlanMask: this.#vlanMask,
       errors: this.#errors,
       layout: this.#layout,
-      verdicts: this.#verdicts,
+      flagsOf: this.#flagsOf,
     });
   }
 
@@ -253,16 +286,11 @@ export class AdvancedRxQueue extends BaseRxQueue {
     const { pool } = this;
     const info = this.#ring[at] & this.#layout.kinds;
     const status = this.#ring[at + this.#layout.statusWord];
-    const rssType = info & this.#layout.hashTypes;
-    let said = (status & this.#layout.unchecked) === 0
-      ? this.#verdicts[verdictIndex(info, status, this.#layout.errorShift)]
-      : 0;
-    if (rssType !== 0 && rssType !== Rx.RSS_TYPE_FDIR) {
-      said |= PacketFlag.RssHash;
+    const said = this.#flagsOf(info, status);
+    if ((said & PacketFlag.RssHash) !== 0) {
       pool.rssHashes[index] = this.#ring[at + 1];
     }
-    if ((status & this.#vlanMask) !== 0) {
-      said |= PacketFlag.VlanStripped;
+    if ((said & PacketFlag.VlanStripped) !== 0) {
       pool.vlanTags[index] = this.#ring[at + 3] >>> Rx.VLAN_SHIFT;
     }
     pool.flags[index] = said;

@@ -59,23 +59,12 @@ export interface RxFastPathParts {
   readonly tail: number;
   /** What the card may write into one buffer. */
   readonly bufferBytes: number;
-  /** The status bit of a stripped VLAN tag; 0 when tags are left alone. */
-  readonly vlanMask: number;
   /** The family's error bits. */
   readonly errors: RxErrors;
   /** Where its descriptors have the rest. */
   readonly layout: RxLayout;
-  /** Checksum verdicts by {@linkcode verdictIndex}. */
-  readonly verdicts: Uint8Array;
-}
-
-/** Bits 0 and 1: L4CS and IPCS; 2 to 4: the error bits 29 to 31; 5 and 6: a UDP packet, an SCTP packet. */
-export function verdictIndex(
-  info: number,
-  status: number,
-  shift: number,
-): number {
-  return ((status >>> 5) & 3) | ((status >>> shift) & 28) | ((info >>> 4) & 96);
+  /** The flags of a packet, by word 0 and the status of its last descriptor. */
+  readonly flagsOf: (kind: number, status: number) => number;
 }
 
 /**
@@ -85,10 +74,9 @@ export function verdictIndex(
  * relies on a processor that keeps the order of loads.
  */
 export function rxFastPath(parts: RxFastPathParts): FastPath {
-  const { pool, registers, token, tail, bufferBytes, vlanMask, verdicts } =
-    parts;
-  const { onRound } = parts;
-  const { lows } = parts.counters;
+  const { pool, registers, counters, token, tail, bufferBytes } = parts;
+  const { onRound, flagsOf } = parts;
+  const { lows } = counters;
   const { imul } = Math;
   const { words, rxSlots: slots } = parts.control;
   const depth = slots.length;
@@ -97,14 +85,13 @@ export function rxFastPath(parts: RxFastPathParts): FastPath {
   const { layout, errors } = parts;
   const statuses = views[layout.statusWord];
   const sizes = views[layout.lengthWord];
-  const { kinds, hashTypes, unchecked, errorShift } = layout;
+  const { kinds } = layout;
   const { Ready, RxNext } = Word;
   const { Status, Kind, Said } = Seen;
-  const { LENGTH, VLAN_SHIFT, RSS_TYPE_FDIR } = Rx;
+  const { LENGTH, VLAN_SHIFT } = Rx;
   const { RssHash, VlanStripped } = PacketFlag;
   const { rxPackets, rxBytes, polls, polling } = Slot;
   const indexMask = INDEX_MASK;
-  const verdictAt = verdictIndex;
   const more = RssHash | VlanStripped;
   const whole = Rx.DD | Rx.EOP;
   const interesting = whole | errors.damaged;
@@ -119,16 +106,17 @@ export function rxFastPath(parts: RxFastPathParts): FastPath {
   /** Remembers what a status and a kind say; false unless they are those of a whole and sound frame. */
   function explain(status: number, kind: number): boolean {
     if ((status & interesting) !== whole) return false;
-    let said = (status & unchecked) === 0
-      ? verdicts[verdictAt(kind, status, errorShift)]
-      : 0;
-    const rssType = kind & hashTypes;
-    if (rssType !== 0 && rssType !== RSS_TYPE_FDIR) said |= RssHash;
-    if ((status & vlanMask) !== 0) said |= VlanStripped;
     words[Status] = status;
     words[Kind] = kind;
-    words[Said] = said;
+    words[Said] = flagsOf(kind, status);
     return true;
+  }
+
+  function endRound(): void {
+    counters.settle(rxPackets);
+    counters.settle(rxBytes);
+    counters.settle(polls);
+    onRound();
   }
 
   // Smaller than what V8 always compiles into the caller.
@@ -145,7 +133,8 @@ export function rxFastPath(parts: RxFastPathParts): FastPath {
     let free = header[0];
     let most = handles.length | 0;
     if (most > free) most = free;
-    // To the end of the ring, then from its beginning.
+    // To the end of the ring, then from its beginning. A card that lies may lead it round again, as far as there are
+    // fresh buffers.
     let stop = (depth - first) | 0;
     if (stop > most) stop = most;
     let bytes = 0;
@@ -199,7 +188,7 @@ export function rxFastPath(parts: RxFastPathParts): FastPath {
     count(rxBytes, bytes);
     count(polls, lows[polling]);
     state[RxNext] = next;
-    if (next <= first) onRound();
+    if (next <= first) endRound();
     return n;
   };
 }

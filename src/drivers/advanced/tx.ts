@@ -254,7 +254,7 @@ export class AdvancedTxQueue implements TxQueue {
       const pool = Mempool.of(slots[at] & HANDLE_MASK);
       const { id, header, freeStack } = pool;
       const limit = pool.capacity;
-      const direct = !pool.debug && pool.description.home === undefined;
+      const direct = freesDirectly(pool);
       let free = header[0];
       for (; left > 0; left--) {
         const handle = slots[at] & HANDLE_MASK;
