@@ -2,6 +2,7 @@
  * The software card, served over vfio-user, under the kernel's own ixgbe driver.
  */
 import { assertEquals, assertMatch } from "@std/assert";
+import { repetitions } from "../support/repeat.ts";
 import { type Guest, guestScenarios, type Nic } from "./lab/mod.ts";
 import {
   countsFrames,
@@ -27,9 +28,12 @@ const DEVICE_IDS: Readonly<Record<string, string>> = {
   "82599": "0x10fb",
   x540: "0x1528",
 };
-const RELOADS = 20;
+const RELOADS = repetitions("reloads", { gate: 2, soak: 20 });
 /** The X540's PHY makes it slower. */
-const TOGGLES: Readonly<Record<string, number>> = { "82599": 100, x540: 5 };
+const TOGGLES: Readonly<Record<string, number>> = {
+  "82599": repetitions("reloads", { gate: 3, soak: 100 }),
+  x540: repetitions("reloads", { gate: 2, soak: 5 }),
+};
 
 const folder = ({ address }: Nic) => `/sys/bus/pci/devices/${address}`;
 

@@ -10,6 +10,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import type { DeviceOptions, DeviceStats, LinkState } from "../../mod.ts";
+import { repetitions } from "../support/repeat.ts";
 import { Card } from "./console.ts";
 import { numbered, numberOf, swapped, tagged } from "./frames.ts";
 import {
@@ -370,7 +371,11 @@ scenario("tells of the link and works after it was down", async (guest) => {
   const [nic] = guest.nics;
   const card = await Card.open(guest, nic, POLLING);
   await card.ask("startEcho");
-  await followsLink(card, nic, 100);
+  await followsLink(
+    card,
+    nic,
+    repetitions("links", { gate: 3, soak: 100 }),
+  );
   await card.close();
 });
 

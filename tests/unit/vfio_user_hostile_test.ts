@@ -5,6 +5,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { EventFd } from "../../src/ffi/eventfd.ts";
 import { MemFd } from "../../src/ffi/mapping.ts";
+import { repetitions, seedsAfter } from "../support/repeat.ts";
 import { type ServedCard, SharedServer } from "../support/served_card.ts";
 import {
   bytesOf,
@@ -34,7 +35,8 @@ const IDENTITY = 0x10fb8086;
 const REPLY = 1;
 const NO_REPLY = 0x10;
 const LONGEST_MESSAGE = 16 + 32 + 65536;
-const FUZZ_CLIENTS = 400;
+const FUZZ_CLIENTS = repetitions("hostile", { gate: 40, soak: 400 });
+const BEFORE = seedsAfter("hostile");
 const FUZZ_MESSAGES = 50;
 
 const TIMEOUT_MS = 300;
@@ -426,7 +428,7 @@ server.test("vfio-user: nonsense, message by message", async (card) => {
   memory.allocate(0, 64 * PAGE);
   try {
     for (let seed = 1; seed <= FUZZ_CLIENTS; seed++) {
-      talkNonsense(card, seed, memory);
+      talkNonsense(card, BEFORE + seed, memory);
     }
     await card.isFree();
     using client = new VfioUserClient(card.path);

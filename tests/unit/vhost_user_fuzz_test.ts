@@ -8,6 +8,7 @@ import {
 } from "../../src/bus/vhost_user/protocol.ts";
 import { IxlError, NotSupportedError } from "../../src/errors.ts";
 import { bringUp, withServer } from "../support/front_end.ts";
+import { repetitions, seedsAfter } from "../support/repeat.ts";
 import {
   type Answer,
   type BackendPlan,
@@ -18,7 +19,8 @@ import {
   wordBytes,
 } from "../support/vhost_backend.ts";
 
-const SEEDS = 80;
+const SEEDS = repetitions("hostile", { gate: 16, soak: 80 });
+const BEFORE = seedsAfter("hostile");
 /** Short: some backends never answer. */
 const REPLY_TIMEOUT_MS = 50;
 /** Standard error and the like: descriptors that a backend may send. */
@@ -107,7 +109,7 @@ function randomPlan(random: Random): BackendPlan {
 let failures = 0;
 
 Deno.test("no answer of a backend does more than end the connection", async (t) => {
-  for (let seed = 1; seed <= SEEDS; seed++) {
+  for (let seed = BEFORE + 1; seed <= BEFORE + SEEDS; seed++) {
     await t.step(
       `seed ${seed}`,
       () =>

@@ -26,15 +26,17 @@ import {
   type Tally,
 } from "../support/hostile_backend.ts";
 import { assertOpenFiles, openFiles, withoutLeaks } from "../support/leaks.ts";
+import { repetitions, seedsAfter } from "../support/repeat.ts";
 import { until } from "../support/until.ts";
 import type { BackendQueue, Taken } from "../support/virtio_backend.ts";
 import type { Random } from "../support/virtio_lies.ts";
 import { numbered, randomFrom } from "../support/virtio_rig.ts";
 
 const ONLY_CASE = Number(Deno.env.get("IXL_CASE") ?? 0);
-const CASES = 5000;
 /** Cases of one test. */
 const CASES_EACH = 1000;
+const CASES = repetitions("hostile", { gate: 1, soak: 5 }) * CASES_EACH;
+const BEFORE = seedsAfter("hostile");
 /** Short: some backends never answer. Those that do have answered before it begins. */
 const REPLY_TIMEOUT_MS = 10;
 /** Longest pause of any timer meanwhile: a device looks after its backend that often. */
@@ -399,7 +401,7 @@ async function play(
 
 const blocks = ONLY_CASE > 0 ? 1 : CASES / CASES_EACH;
 for (let block = 0; block < blocks; block++) {
-  const first = ONLY_CASE || block * CASES_EACH + 1;
+  const first = ONLY_CASE || BEFORE + block * CASES_EACH + 1;
   const cases = ONLY_CASE > 0 ? 1 : CASES_EACH;
   Deno.test(`backends that lie in every way do no harm, ${cases} cases from ${first}`, () =>
     withoutLeaks(async () => {

@@ -7,6 +7,7 @@ import { Batch } from "../../src/batch.ts";
 import type { VirtioFeatureName } from "../../src/drivers/virtio/features.ts";
 import { DeviceFaultError } from "../../src/errors.ts";
 import { INDEX_MASK, Mempool } from "../../src/mempool.ts";
+import { repetitions, seedsAfter } from "../support/repeat.ts";
 import type { Taken } from "../support/virtio_backend.ts";
 import { absurd, lieInRing, type Random } from "../support/virtio_lies.ts";
 import {
@@ -17,8 +18,9 @@ import {
 } from "../support/virtio_rig.ts";
 
 const ONLY_CASE = Number(Deno.env.get("IXL_CASE") ?? 0);
-/** Over all combinations: more than 100,000. */
-const CASES_EACH = 3200;
+/** In a soak more than 100,000 over all combinations. */
+const CASES_EACH = repetitions("hostile", { gate: 300, soak: 3200 });
+const BEFORE = seedsAfter("hostile");
 const ENTRIES = 160;
 
 /** One device that does right for a while, and then does not. */
@@ -215,7 +217,7 @@ function lie(
 }
 
 featureCombinations().forEach((features, number) => {
-  const first = ONLY_CASE || number * CASES_EACH + 1;
+  const first = ONLY_CASE || BEFORE + number * CASES_EACH + 1;
   const name = features.join(", ") || "split, nothing else";
   Deno.test(`a hostile device with ${name}, cases from ${first}`, () => {
     // The driver is faster, and goes other ways, where it need not catch misuse.

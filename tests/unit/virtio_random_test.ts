@@ -3,6 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Batch } from "../../src/batch.ts";
 import { Mempool } from "../../src/mempool.ts";
 import type { VirtioFeatureName } from "../../src/drivers/virtio/features.ts";
+import { repetitions, seedsAfter } from "../support/repeat.ts";
 import type { Taken } from "../support/virtio_backend.ts";
 import {
   featureCombinations,
@@ -11,7 +12,8 @@ import {
   VirtioRig,
 } from "../support/virtio_rig.ts";
 
-const STEPS = 1500;
+const STEPS = repetitions("random", { gate: 400, soak: 1500 });
+const BEFORE = seedsAfter("random");
 const ENTRIES = 200;
 
 /** What a test does at random to a queue pair, and what must come of it. */
@@ -247,7 +249,8 @@ function play(
   }
 }
 
-featureCombinations().forEach((features, seed) => {
+featureCombinations().forEach((features, number) => {
+  const seed = BEFORE + number;
   const name = features.join(", ") || "split, nothing else";
   Deno.test(`random traffic with ${name} (seed ${seed})`, () => {
     // The driver is faster, and goes other ways, where it need not catch misuse.
@@ -261,7 +264,8 @@ const legacyCombinations = featureCombinations().filter((features) =>
   !features.includes("packed") && !features.includes("in-order")
 );
 
-legacyCombinations.forEach((features, seed) => {
+legacyCombinations.forEach((features, number) => {
+  const seed = BEFORE + number;
   const name = features.join(", ") || "nothing else";
   Deno.test(`random traffic by the legacy interface with ${name} (seed ${seed})`, () => {
     play(features, seed, true, true);

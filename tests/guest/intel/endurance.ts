@@ -6,6 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { DeviceOptions, DeviceStats } from "../../../mod.ts";
 import { captureRecords } from "../../../src/net/mod.ts";
+import { repetitions } from "../../support/repeat.ts";
 import { Card } from "../console.ts";
 import { flowFrame, FLOWS } from "../flows.ts";
 import { macBytes, numbered, PEER } from "../frames.ts";
@@ -23,8 +24,8 @@ import {
   withEach,
 } from "./traffic.ts";
 
-const LINK_CHANGES = 100;
-const KILLS = 20;
+const LINK_CHANGES = repetitions("links", { gate: 3, soak: 100 });
+const KILLS = repetitions("kills", { gate: 2, soak: 20 });
 /** Descriptors of each ring of a card whose workers change. */
 const DEPTH = 128;
 const OTHER = "02:00:00:00:00:77";
