@@ -16,6 +16,17 @@ export interface TierReport {
   failures: Failure[];
   /** Tests that did not run although nobody filtered them out. */
   skipped: SkippedTest[];
+  /** Its files of tests and how long they took. */
+  files: FileTime[];
+}
+
+/** How long the tests of a file took. */
+export interface FileTime {
+  /** Below the root of the checkout. */
+  path: string;
+  seconds: number;
+  /** How many tests ran. */
+  tests: number;
 }
 
 /** A test or a step that failed. */
@@ -30,6 +41,12 @@ interface TestCase {
   /** The error of one that failed. */
   why: string;
   outcome: "passed" | "failed" | "ignored" | "filtered";
+  seconds: number;
+}
+
+interface Suite {
+  path: string;
+  cases: TestCase[];
 }
 
 const ENTITIES: Record<string, string> = {
@@ -57,6 +74,7 @@ function testCases(suite: string): TestCase[] {
     name: unescape(/\bname="([^"]*)"/.exec(attributes)?.[1] ?? ""),
     why: unescape(/<(?:failure|error)\b[^>]*>([^<]*)/.exec(body)?.[1] ?? ""),
     outcome: outcomeOf(attributes, body),
+    seconds: Number(/\btime="([^"]*)"/.exec(attributes)?.[1] ?? 0),
   }));
 }
 
@@ -76,6 +94,25 @@ function withoutSteps(cases: TestCase[]): TestCase[] {
   return cases.filter(({ name }) => !isStep(name));
 }
 
+function timeOf({ path, cases }: Suite): FileTime {
+  const ran = withoutSteps(cases).filter(({ outcome }) =>
+    outcome === "passed" || outcome === "failed"
+  );
+  const seconds = ran.reduce((sum, { seconds }) => sum + seconds, 0);
+  return { path, seconds, tests: ran.length };
+}
+
+/** Adds up reports. */
+export function sum(reports: readonly TierReport[]): TierReport {
+  return {
+    passed: reports.reduce((sum, { passed }) => sum + passed, 0),
+    failed: reports.reduce((sum, { failed }) => sum + failed, 0),
+    failures: reports.flatMap(({ failures }) => failures),
+    skipped: reports.flatMap(({ skipped }) => skipped),
+    files: reports.flatMap(({ files }) => files),
+  };
+}
+
 /**
  * Counts what a report says.
  *
@@ -90,14 +127,17 @@ export function parseReport(
   xml: string,
   success: boolean,
 ): TierReport {
-  const suites = Array.from(
-    xml.matchAll(/<testsuite\b.*?<\/testsuite>/gs),
-    ([suite]) => testCases(suite),
+  const suites: Suite[] = Array.from(
+    xml.matchAll(/<testsuite\b[^>]*?\bname="([^"]*)".*?<\/testsuite>/gs),
+    ([suite, name]) => ({
+      path: unescape(name).replace(/^\.\//, ""),
+      cases: testCases(suite),
+    }),
   );
-  const tests = suites.flatMap(withoutSteps);
+  const tests = suites.flatMap(({ cases }) => withoutSteps(cases));
   const count = (outcome: TestCase["outcome"]) =>
     tests.filter((test) => test.outcome === outcome).length;
-  const failures: Failure[] = suites.flat()
+  const failures: Failure[] = suites.flatMap(({ cases }) => cases)
     .filter(({ outcome }) => outcome === "failed")
     .map(({ name, why }) => ({ name, why }));
   let failed = count("failed");
@@ -114,5 +154,6 @@ export function parseReport(
     failures,
     skipped: tests.filter(({ outcome }) => outcome === "ignored")
       .map(({ name }) => ({ name, reason: "nothing: it is ignored by hand" })),
+    files: suites.map(timeOf).filter(({ tests }) => tests > 0),
   };
 }

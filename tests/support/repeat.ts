@@ -24,7 +24,7 @@ export interface Soak {
   /** Matches the names of the tests. */
   readonly tests: RegExp;
   /** Whether each round draws its random numbers anew. */
-  readonly random?: true;
+  readonly random?: boolean;
 }
 
 /** All soaks by their names. */

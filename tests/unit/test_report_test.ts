@@ -52,3 +52,9 @@ Deno.test("parseReport() counts a failure that no test is to blame for", () => {
   assertEquals(parseReport("tests/unit", passing, false).failed, 1);
   assertEquals(parseReport("tests/unit", passing, true).failed, 0);
 });
+
+Deno.test("parseReport() adds up how long each file's tests took", () => {
+  assertEquals(parseReport("tests/unit", REPORT, false).files, [
+    { path: "a_test.ts", seconds: 0.003, tests: 3 },
+  ]);
+});

@@ -6,6 +6,7 @@
 
 import { assertEquals } from "@std/assert";
 import { type Requirement, requires } from "../../support/requirements.ts";
+import { noteRerun } from "../../support/reruns.ts";
 import { Guest } from "./guest.ts";
 import type { MachineDescription } from "./machine.ts";
 
@@ -70,10 +71,11 @@ export function guestScenarios(
   machine: MachineDescription,
   ...needs: Requirement[]
 ): RegisterScenario {
-  const test = requires("lab", ...needs);
+  const register = requires("lab", ...needs);
   const shared = new SharedGuest(machine);
   Deno.test.afterAll(() => shared.close());
   return (name, scenario, { expectFaults = false } = {}) => {
+    const test = `${machine.name}: ${name}`;
     const runOnce = async (context: Deno.TestContext) => {
       const guest = await shared.get();
       try {
@@ -89,13 +91,13 @@ export function guestScenarios(
         await runOnce(context);
       } catch (error) {
         if (!QEMU_RACE.test(String(error))) throw error;
-        console.error(`${name}: once more, as QEMU has failed: ${error}`);
+        noteRerun({ name: test, why: "QEMU's own assertion iotlb_to_section" });
         await runOnce(context);
       }
     };
     // The guest's connections outlive the test that boots it.
     const options = { sanitizeOps: false, sanitizeResources: false };
-    test(`${machine.name}: ${name}`, run, options);
+    register(test, run, options);
   };
 }
 
