@@ -3,7 +3,13 @@
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { DeviceListing } from "../../src/device.ts";
-import { asUser, bindDriver, type Guest, guestScenarios } from "./lab/mod.ts";
+import {
+  asUser,
+  bindDriver,
+  bindForUser,
+  type Guest,
+  guestScenarios,
+} from "./lab/mod.ts";
 
 const scenario = guestScenarios({
   name: "bind",
@@ -11,6 +17,9 @@ const scenario = guestScenarios({
 });
 
 const IXL = ["deno", "run", "-q", "-P=demo", "src/cli/main.ts"];
+const FORWARD = ["deno", "run", "-q", "-P=demo", "examples/forward.ts"];
+const CAPTURE = ["deno", "run", "-q", "-P=demo", "examples/capture.ts"];
+const START = { timeoutMs: 90_000 };
 
 async function ixl(guest: Guest, ...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await guest.run([...IXL, ...args]);
@@ -95,3 +104,36 @@ scenario("a card with its kernel driver cannot be opened", async (guest) => {
   assertStringIncludes(why, `ixl bind ${address}`);
   assert(why.includes("e1000e"), why);
 });
+
+// What follows is about a process that cannot have a card: another has it, or too little memory may be locked.
+
+scenario(
+  "a card in use cannot be opened again, neither here nor elsewhere",
+  async (guest) => {
+    const [{ address }] = guest.nics;
+    await bindForUser(guest, address);
+    const twice = await guest.run(asUser([...FORWARD, address, address]));
+    assertEquals(twice.code, 1);
+    assertStringIncludes(twice.stderr, "in use by this program");
+    const first = await guest.spawn(asUser([...CAPTURE, address, "/dev/null"]));
+    await first.prints(/capturing/, START);
+    const second = await guest.run(asUser([...IXL, "info", address]));
+    assertEquals(second.code, 1);
+    assertStringIncludes(second.stderr, "used by another process");
+    await first.signal("SIGTERM");
+    assertEquals((await first.ended()).code, 0);
+  },
+);
+
+scenario(
+  "too little lockable memory is named, with the limit to raise",
+  async (guest) => {
+    const [{ address }] = guest.nics;
+    await bindForUser(guest, address);
+    const { code, stderr } = await guest.run(
+      asUser([...IXL, "info", address], { memlockBytes: 64 << 10 }),
+    );
+    assertEquals(code, 1, stderr);
+    assertStringIncludes(stderr, "ulimit -l");
+  },
+);

@@ -1,6 +1,6 @@
 /**
- * What is said when VFIO cannot have a card, and that nothing has changed then. See also `bind_test.ts`,
- * `in_use_test.ts` and `no_iommu_test.ts`.
+ * What is said when VFIO cannot have a card, and that nothing has changed then. See also `bind_test.ts` and
+ * `no_iommu_test.ts`.
  */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import {

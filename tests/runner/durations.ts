@@ -23,7 +23,6 @@ const USUAL: Readonly<Record<string, number>> = {
   "tests/guest/lab_test.ts": 60,
   "tests/guest/bind_test.ts": 50,
   "tests/guest/served_hotplug_test.ts": 40,
-  "tests/guest/in_use_test.ts": 30,
   "tests/guest/tap_test.ts": 25,
 };
 

@@ -40,6 +40,15 @@ export function beginRun(): void {
   removeIfThere(RERUNS_FILE);
 }
 
+/** Whether a filter lets a test through, as Deno does. */
+export function fits(name: string, filter: string | undefined): boolean {
+  if (filter === undefined) return true;
+  const pattern = /^\/(.+)\/$/.exec(filter)?.[1];
+  return pattern === undefined
+    ? name.includes(filter)
+    : new RegExp(pattern).test(name);
+}
+
 function readSkipped(file: string): SkippedTest[] {
   if (!existsSync(file)) return [];
   const lines = Deno.readTextFileSync(file).split("\n").filter(Boolean);
@@ -87,9 +96,7 @@ export async function runTests(
     success,
   );
   result.skipped.push(
-    ...readSkipped(skippedFile).filter(({ name }) =>
-      filter === undefined || name.includes(filter)
-    ),
+    ...readSkipped(skippedFile).filter(({ name }) => fits(name, filter)),
   );
   result.files = path.endsWith(".ts")
     // A guest boots in no test: all of the process is the file's time.

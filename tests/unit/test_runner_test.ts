@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { fits } from "../runner/job.ts";
 import { inOrder, type Job, runJobs } from "../runner/schedule.ts";
 import { slowestFiles, tierTimes } from "../runner/summary.ts";
 import {
@@ -155,4 +156,11 @@ Deno.test("repetitions() are few, and all of them in the soak of that name", () 
       else Deno.env.set(name, value);
     }
   }
+});
+
+Deno.test("fits() reads a filter as Deno does", () => {
+  assertEquals(fits("a clean start", undefined), true);
+  assertEquals([fits("a clean start", "clean"), fits("a", "b")], [true, false]);
+  assertEquals(fits("a clean start", "/clean|dirty/"), true);
+  assertEquals(fits("a clean start", "/^clean/"), false);
 });
