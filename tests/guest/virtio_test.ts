@@ -543,7 +543,7 @@ scenario(
   "starts clean after a SIGKILL in the midst of traffic",
   async (guest) => {
     const nics = [guest.nics[0], guest.nics[2]];
-    const TIMES = 10;
+    const TIMES = repetitions("kills", { gate: 2, soak: 10 });
     const kill = async (nic: Nic, options: DeviceOptions) => {
       const frames = Array.from({ length: 50 }, (_, n) => numbered(n, nic.mac));
       const card = await Card.open(guest, nic, options);

@@ -30,10 +30,16 @@ export interface Soak {
 /** All soaks by their names. */
 export const SOAKS = {
   kills: {
-    about: "programs killed in mid-traffic, 20 times, and a clean start each",
-    minutes: 8,
-    files: ["tests/guest/endurance_test.ts", "tests/guest/served_vfio_test.ts"],
-    tests: /a clean start after each/,
+    about:
+      "programs and backends killed in mid-traffic, 20 times, and a clean start each",
+    minutes: 10,
+    files: [
+      "tests/guest/endurance_test.ts",
+      "tests/guest/served_vfio_test.ts",
+      "tests/guest/virtio_test.ts",
+      "tests/vhost/reconnect_test.ts",
+    ],
+    tests: /a clean start after each|after a SIGKILL|is killed and|are killed/,
   },
   links: {
     about: "links that go down and up 100 times under each driver",

@@ -10,6 +10,7 @@ import {
 import { openDevice } from "../../src/device.ts";
 import { WIRE_SLOT } from "../../src/sim/wires/wire.ts";
 import { CliProcess } from "../support/cli.ts";
+import { repetitions } from "../support/repeat.ts";
 import { requires } from "../support/requirements.ts";
 import { Testpmd } from "../support/testpmd.ts";
 import { until } from "../support/until.ts";
@@ -22,8 +23,8 @@ import {
 
 const test = requires("testpmd");
 
-const BACKEND_DEATHS = 5;
-const OWN_DEATHS = 20;
+const BACKEND_DEATHS = repetitions("kills", { gate: 2, soak: 5 });
+const OWN_DEATHS = repetitions("kills", { gate: 2, soak: 20 });
 
 for (const client of [false, true]) {
   for (const without of [[], ["packed"]]) {
