@@ -91,14 +91,23 @@ export function stopAfter(seconds: number, stop: () => unknown): Disposable {
 export async function exitCode(program: Promise<number>): Promise<number> {
   try {
     return await program;
-  } catch (error) {
+  } catch (thrown) {
+    const error = firstCause(thrown);
     if (!(error instanceof IxlError || isSystemError(error))) throw error;
     console.error(`ixl: ${error.message}`);
     return "code" in error && error.code === "bad-config" ? 2 : 1;
   }
 }
 
-/** A file that is not there, a permission that is missing. */
+/** What failed first, where giving things back failed as well. */
+function firstCause(error: unknown): unknown {
+  return error instanceof SuppressedError
+    ? firstCause(error.suppressed)
+    : error;
+}
+
+/** A file that is not there, a permission that is missing, a disk that is full. */
 function isSystemError(error: unknown): error is Error {
-  return error instanceof Error && error.name in Deno.errors;
+  return error instanceof Error &&
+    (error.name in Deno.errors || /\(os error \d+\)/.test(error.message));
 }

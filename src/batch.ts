@@ -42,8 +42,13 @@ export class Batch {
     return this.handles.length;
   }
 
-  /** Appends a handle. The caller checks for room. */
+  /**
+   * Appends a handle.
+   *
+   * @throws {RangeError} when the batch is full.
+   */
   push(handle: number): void {
+    if (this.length >= this.handles.length) throw isFull(this);
     this.handles[this.length++] = handle;
   }
 
@@ -63,4 +68,10 @@ export class Batch {
     this.length = Math.min(from, length);
     return Math.max(length - from, 0);
   }
+}
+
+function isFull({ capacity }: Batch): RangeError {
+  return new RangeError(
+    `the batch is full with ${capacity} packets: send or free some first, or make it larger`,
+  );
 }

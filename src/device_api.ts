@@ -245,8 +245,13 @@ export interface Device extends AsyncDisposable {
   /** Each change of the link, from its interrupt, until the device closes. */
   linkChanges(): AsyncIterable<LinkState>;
 
-  /** Adds what the card counted since the last call to `into` (default: zeros) and returns it. */
+  /**
+   * Adds what the card counted since the last call of `readStats()` or `resetStats()` to `into` (default: zeros) and
+   * returns it. See {@linkcode Device.totalStats} for what it counted since it was opened.
+   */
   readStats(into?: DeviceStats): DeviceStats;
+  /** What the card counted since it was opened; changes nothing about what `readStats()` gives next. */
+  totalStats(): DeviceStats;
   /** Forgets what was counted since the last call. */
   resetStats(): void;
 

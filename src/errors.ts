@@ -84,7 +84,7 @@ export class NotSupportedError extends IxlError {
   }
 }
 
-/** A bit that the datasheet promises did not change in time. */
+/** Something that was waited for did not happen in time. */
 export class DeviceTimeoutError extends IxlError {
   /** Name of the class. */
   override readonly name = "DeviceTimeoutError";
@@ -92,13 +92,18 @@ export class DeviceTimeoutError extends IxlError {
   /**
    * Makes the error.
    *
-   * @param what The register and bit that was waited for.
+   * @param what What was waited for, such as a register and bit.
    * @param milliseconds How long the wait lasted.
+   * @param advice What to look at; by default the device itself.
    */
-  constructor(readonly what: string, readonly milliseconds: number) {
+  constructor(
+    readonly what: string,
+    readonly milliseconds: number,
+    advice = "the device is hung, gone, or not the chip it says it is",
+  ) {
     super(
       "device-timeout",
-      `${what} did not happen within ${milliseconds} ms: the device is hung, gone, or not the chip it says it is`,
+      `${what} did not happen within ${milliseconds} ms: ${advice}`,
     );
   }
 }

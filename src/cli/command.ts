@@ -235,7 +235,8 @@ export async function exitCode(
 ): Promise<number> {
   try {
     return await program();
-  } catch (error) {
+  } catch (thrown) {
+    const error = firstCause(thrown);
     console.error(`ixl: ${messageOf(error)}`);
     if (debugLogging || !isExpected(error)) {
       console.error((error as Error)?.stack ?? error);
@@ -252,7 +253,15 @@ function isBadInput(error: unknown): boolean {
 
 function isExpected(error: unknown): boolean {
   return error instanceof UsageError || error instanceof IxlError ||
-    (error instanceof Error && error.name in Deno.errors);
+    (error instanceof Error &&
+      (error.name in Deno.errors || /\(os error \d+\)/.test(error.message)));
+}
+
+/** What failed first, where giving things back failed as well. */
+function firstCause(error: unknown): unknown {
+  return error instanceof SuppressedError
+    ? firstCause(error.suppressed)
+    : error;
 }
 
 function messageOf(error: unknown): string {

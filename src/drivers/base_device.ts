@@ -72,6 +72,8 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   readonly #pairs: (LocalPair | undefined)[] = [];
   readonly #resizing: Promise<void>[] = [];
   #counted: DeviceStats = emptyStats();
+  /** What readStats() has told already. */
+  readonly #told: DeviceStats = emptyStats();
   #statisticsTimer: Timer | undefined;
   #releaseTimer: Timer | undefined;
   #started = false;
@@ -266,8 +268,9 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   async waitForLink(timeoutMs: number): Promise<void> {
     if (await until(() => this.link().up, timeoutMs)) return;
     throw new DeviceTimeoutError(
-      `link of ${this.address}: is the cable plugged in at both ends? The link coming up`,
+      `the link of ${this.address} coming up`,
       timeoutMs,
+      "check that the cable is plugged in and the other end is up",
     );
   }
 
@@ -279,11 +282,17 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
 
   readStats(into: DeviceStats = emptyStats()): DeviceStats {
     this.collectStatistics(this.#counted);
-    for (const [name, value] of Object.entries(this.#counted)) {
-      into[name as keyof DeviceStats] += value;
-    }
+    addStats(into, this.#counted);
+    addStats(this.#told, this.#counted);
     this.#counted = emptyStats();
     return into;
+  }
+
+  totalStats(): DeviceStats {
+    this.collectStatistics(this.#counted);
+    const total = { ...this.#told };
+    addStats(total, this.#counted);
+    return total;
   }
 
   resetStats(): void {
@@ -504,8 +513,9 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
       return;
     }
     throw new DeviceTimeoutError(
-      `queue ${index} following the new size of its pool: does its worker still call receive()? It`,
+      `queue ${index} following the new size of its pool`,
       SETTLE_TIMEOUT_MS,
+      "let the worker of the queue call receive()",
     );
   }
 
@@ -594,6 +604,12 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     } catch (error) {
       log("warn", this.address, `could not ${what}: ${error}`);
     }
+  }
+}
+
+function addStats(into: DeviceStats, more: DeviceStats): void {
+  for (const [name, value] of Object.entries(more)) {
+    into[name as keyof DeviceStats] += value;
   }
 }
 

@@ -223,6 +223,7 @@ export abstract class BaseRxQueue implements RxQueue {
         throw new DeviceTimeoutError(
           `release of queue ${this.index} by the isolate that receives on it`,
           HANDOVER_TIMEOUT_MS,
+          `queue ${this.index} already has a worker: stop it first, or let it call receive()`,
         );
       }
       this.#wake.raise();

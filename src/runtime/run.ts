@@ -13,6 +13,9 @@ import type { WorkerReport, WorkerStart } from "./protocol.ts";
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
 
+/** The queues of each device that have a worker. */
+const busyQueues = new WeakMap<Device, Set<number>>();
+
 /** How queue workers are run. */
 export interface RunOptions {
   /** Module whose default export handles a queue; it gets a {@linkcode QueueContext}. */
@@ -203,7 +206,8 @@ export class Run implements AsyncDisposable {
     await within(
       running.ended,
       STOP_TIMEOUT_MS,
-      `end of the worker of queue ${queue}: does its loop look at queue.stopped?`,
+      `end of the worker of queue ${queue}`,
+      "let its loop end when queue.stopped is true",
     );
   }
 
@@ -218,6 +222,7 @@ export class Run implements AsyncDisposable {
       new QueueCounters(port.counters)
     );
     this.#pools[queue] = Mempool.attach(ports[0].pool);
+    claim(this.#devices, queue);
     const worker = new Worker(
       new URL("../../workers/queue_worker.ts", import.meta.url),
       { type: "module", name: `ixl-queue-${queue}` },
@@ -234,6 +239,7 @@ export class Run implements AsyncDisposable {
         started.reject(new IxlError("worker-failed", failure.message));
       }
       this.#running.delete(queue);
+      release(this.#devices, queue);
       ended.resolve();
       this.#endWhenIdle();
     };
@@ -258,6 +264,7 @@ export class Run implements AsyncDisposable {
       started.promise,
       START_TIMEOUT_MS,
       `start of the worker of queue ${queue}`,
+      "let its module finish loading, without a wait at its top level",
     );
   }
 
@@ -313,6 +320,25 @@ export async function run(
   }
 }
 
+/** A queue has one user: a second worker would take its packets, or get none. */
+function claim(devices: readonly Device[], queue: number): void {
+  const taken = devices.find((device) => busyQueues.get(device)?.has(queue));
+  if (taken !== undefined) {
+    throw new IxlError(
+      "device-busy",
+      `queue ${queue} already has a worker on ${taken.address}: stop that run first, or use another queue`,
+    );
+  }
+  for (const device of devices) {
+    const queues = busyQueues.get(device) ?? new Set();
+    busyQueues.set(device, queues.add(queue));
+  }
+}
+
+function release(devices: readonly Device[], queue: number): void {
+  for (const device of devices) busyQueues.get(device)?.delete(queue);
+}
+
 function growPool(pool: number, entries: number): void {
   try {
     Mempool.of(pool << INDEX_BITS).growMemory(entries);
@@ -332,11 +358,12 @@ async function within<T>(
   promise: Promise<T>,
   milliseconds: number,
   what: string,
+  advice: string,
 ): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(
-      () => reject(new DeviceTimeoutError(what, milliseconds)),
+      () => reject(new DeviceTimeoutError(what, milliseconds, advice)),
       milliseconds,
     );
   });
