@@ -581,8 +581,9 @@ export class Mempool {
       );
     }
     if (this.#state[index] === AT_HOME) {
+      const wrong = verb === "freed" ? "twice" : "after it was freed";
       throw new PoolError(
-        `packet 0x${handle.toString(16)} was ${verb} after it was freed`,
+        `packet 0x${handle.toString(16)} was ${verb} ${wrong}`,
       );
     }
   }

@@ -13,8 +13,8 @@ import type { WorkerReport, WorkerStart } from "./protocol.ts";
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
 
-/** The queues of each device that have a worker. */
-const busyQueues = new WeakMap<Device, Set<number>>();
+/** The queues of each device that have a worker, by role and number. */
+const busyQueues = new WeakMap<Device, Set<string>>();
 
 /** How queue workers are run. */
 export interface RunOptions {
@@ -320,23 +320,30 @@ export async function run(
   }
 }
 
-/** A queue has one user: a second worker would take its packets, or get none. */
+/**
+ * A queue has one user for each role, its place in the list of `run()`: a second one would take its packets, or get
+ * none. A bridge has two workers, which use the same two cards the other way round.
+ */
 function claim(devices: readonly Device[], queue: number): void {
-  const taken = devices.find((device) => busyQueues.get(device)?.has(queue));
+  const taken = devices.find((device, role) =>
+    busyQueues.get(device)?.has(`${role} ${queue}`)
+  );
   if (taken !== undefined) {
     throw new IxlError(
       "device-busy",
       `queue ${queue} already has a worker on ${taken.address}: stop that run first, or use another queue`,
     );
   }
-  for (const device of devices) {
-    const queues = busyQueues.get(device) ?? new Set();
-    busyQueues.set(device, queues.add(queue));
-  }
+  devices.forEach((device, role) => {
+    const roles = busyQueues.get(device) ?? new Set();
+    busyQueues.set(device, roles.add(`${role} ${queue}`));
+  });
 }
 
 function release(devices: readonly Device[], queue: number): void {
-  for (const device of devices) busyQueues.get(device)?.delete(queue);
+  devices.forEach((device, role) =>
+    busyQueues.get(device)?.delete(`${role} ${queue}`)
+  );
 }
 
 function growPool(pool: number, entries: number): void {

@@ -7,6 +7,7 @@ import { until } from "../support/until.ts";
 
 const PROGRAMS: [name: string, args: string[], ready: RegExp][] = [
   ["forward", ["sim:generator", "sim:sink"], /forwarding from/],
+  ["bridge", ["sim:generator", "sim:sink"], /bridg|between|cable/],
   ["generate", ["sim:sink", "--rate", "1000"], /Mpps/],
   ["capture", ["sim:generator?rate=100", "/dev/null"], /capturing from/],
   ["responder", ["sim:loopback", "--ip", "10.0.0.1"], /10\.0\.0\.1 is at/],

@@ -160,7 +160,7 @@ Deno.test("Mempool in debug mode catches a double free", () => {
   withPool({ entries: 4, debug: true }, (pool) => {
     const handle = pool.allocate();
     pool.free(handle);
-    assertThrows(() => pool.free(handle), PoolError, "after it was freed");
+    assertThrows(() => pool.free(handle), PoolError, "was freed twice");
   });
 });
 
