@@ -164,6 +164,8 @@ export interface DeviceFeatures {
   readonly segmentation: boolean;
   /** Receives frames of some VLANs only, see {@linkcode Device.addVlanFilter}. */
   readonly vlanFilter: boolean;
+  /** Counts the frames that its filters keep out, see {@linkcode DeviceStats.rxFiltered}; no virtio device does. */
+  readonly countsFiltered: boolean;
   /** What was negotiated with a virtio device, by the names in `drivers/virtio/features.ts`. */
   readonly virtio?: readonly string[];
 }

@@ -105,7 +105,11 @@ export class QueueCounters {
   }
 }
 
-/** What a card counted, frames and bytes without the frame check sequence. */
+/**
+ * What a card counted, frames and bytes without the frame check sequence. Each frame that came is in one of `rxPackets`,
+ * `rxMissed`, `rxErrors`, `rxControl` and `rxFiltered`. A virtio device counts nothing: there, what passed the queues
+ * is counted, and `rxMissed`, `rxControl` and `rxFiltered` stay 0.
+ */
 export interface DeviceStats {
   /** Frames delivered to the queues. */
   rxPackets: number;
@@ -119,6 +123,19 @@ export interface DeviceStats {
   rxMissed: number;
   /** Frames dropped as damaged: checksum, length. */
   rxErrors: number;
+  /** Of `rxErrors`, the frames below 64 octets with the frame check sequence (RUC, RFC). */
+  rxTooShort: number;
+  /** Of `rxErrors`, the frames that the card took for too long, see `maxFrameSize` (ROC, RJC). */
+  rxTooLong: number;
+  /** Pause frames that the card kept for itself (82599: LXONRXCNT, LXOFFRXCNT; others: XONRXC, XOFFRXC, FCRUC). */
+  rxControl: number;
+  /**
+   * Good frames that the filters kept out, for instance because they are addressed to others and the device was not
+   * opened with `promiscuous`. 82599 and X540: RXNFGPC less GPRC and pause frames, which includes MAC control frames of
+   * an unknown kind. Others: TPR less GPRC and everything above, a lower bound. Stays 0 where
+   * `features.countsFiltered` is false, and on QEMU's gigabit cards, which count what passes only.
+   */
+  rxFiltered: number;
 }
 
 /** Statistics with every field 0. */
@@ -130,5 +147,9 @@ export function emptyStats(): DeviceStats {
     txBytes: 0,
     rxMissed: 0,
     rxErrors: 0,
+    rxTooShort: 0,
+    rxTooLong: 0,
+    rxControl: 0,
+    rxFiltered: 0,
   };
 }

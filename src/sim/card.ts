@@ -138,6 +138,7 @@ export class Card {
       this.#rxQueues,
       this.#statistics,
       this.#interrupts,
+      this.#wire,
     );
     this.#transmitter = new Transmitter(
       core,

@@ -58,7 +58,7 @@ import { DESCRIPTOR_WORDS_SHIFT, Ring } from "./ring.ts";
 import { Rss } from "./rss.ts";
 import type { Statistics } from "./statistics.ts";
 import { FrameQueue, frameQueueBuffer } from "./wires/frame_queue.ts";
-import type { Wire } from "./wires/wire.ts";
+import { type Wire, WIRE_SLOT, wireCounters } from "./wires/wire.ts";
 
 /** Receive queues of the 82599 and X540. */
 export const RX_QUEUES = 128;
@@ -115,14 +115,19 @@ export class Receiver {
   #held: FrameQueue | null = null;
   #heldBytes = 0;
   readonly #pause: PauseSender;
+  /** Where each frame of the wire is counted once: the wire's counters, but for what loops back. */
+  #books: Float64Array;
+  readonly #looped: Float64Array = wireCounters();
 
   constructor(
     core: Core,
     readonly queues: readonly RxQueue[],
     statistics: Statistics,
     interrupts: Interrupts,
+    wire: Wire,
   ) {
     this.#core = core;
+    this.#books = wire.counters;
     this.#statistics = statistics;
     this.#interrupts = interrupts;
     this.#rss = new Rss(core.registers);
@@ -137,6 +142,8 @@ export class Receiver {
   /** Back to the state after a reset; held frames are lost. */
   reset(): void {
     this.#held = null;
+    this.#books[WIRE_SLOT.reset] += this.#books[WIRE_SLOT.waiting];
+    this.#books[WIRE_SLOT.waiting] = 0;
     this.#heldBytes = 0;
     this.#pause.configure();
     this.#rss.reset();
@@ -210,7 +217,11 @@ export class Receiver {
 
   /** A frame arrives from the transmitter, in loopback. */
   loopBack(frame: Frame): void {
-    if (this.#open) this.#accept(frame);
+    if (!this.#open) return;
+    const books = this.#books;
+    this.#books = this.#looped;
+    this.#accept(frame);
+    this.#books = books;
   }
 
   #accept(frame: Frame): void {
@@ -219,7 +230,10 @@ export class Receiver {
     classifier.findVlan(frame);
     if (!this.#macAccepts(frame, length)) return;
     const addressed = this.#filters.judge(frame, classifier.vlan);
-    if (addressed === REJECTED) return;
+    if (addressed === REJECTED) {
+      this.#books[WIRE_SLOT.filtered]++;
+      return;
+    }
     this.#statistics.accepted(length, addressed);
     const held = this.#held;
     if (held !== null && !held.empty) this.#hold(frame);
@@ -235,12 +249,26 @@ export class Receiver {
       this.#statistics.unfiltered(length);
       if (!this.#filters.isMacControl(frame)) return true;
       this.#takePause(frame);
+      this.#books[WIRE_SLOT.control]++;
       return false;
     }
-    if (frame.crcError) this.#statistics.add("CRCERRS");
-    else if (length < MINIMUM_FRAME) this.#statistics.add("RUC");
-    else this.#statistics.add("ROC");
+    const fate = this.#countBad(frame.crcError, length, tag);
+    if (!this.#storeBad) this.#books[fate]++;
     return this.#storeBad;
+  }
+
+  /** Counts a bad frame in the register for its kind. Returns its place in the wire's counters. */
+  #countBad(crcError: boolean, length: number, tag: number): number {
+    if (length < MINIMUM_FRAME) {
+      this.#statistics.add(crcError ? "RFC" : "RUC");
+      return WIRE_SLOT.tooShort;
+    }
+    if (length + FCS_LENGTH > this.#longest + tag) {
+      this.#statistics.add(crcError ? "RJC" : "ROC");
+      return WIRE_SLOT.tooLong;
+    }
+    this.#statistics.add("CRCERRS");
+    return WIRE_SLOT.damaged;
   }
 
   /** Section 3.7.7.1.2: counted, and obeyed where MFLCN.RFCE says so. */
@@ -266,13 +294,13 @@ export class Receiver {
     const queue = this.queues[index];
     if (queue.stale && queue.enabled) this.#refresh(queue);
     if (!queue.usable || !queue.enabled) {
-      this.#statistics.dropped(index);
+      this.#drop(index);
       return true;
     }
     const strip = queue.stripVlan && classifier.vlan >= 0;
     const length = this.#finalLength(frame, strip);
     if (queue.longest !== 0 && length > queue.longest) {
-      this.#statistics.dropped(index);
+      this.#drop(index);
       return true;
     }
     const needed = length <= queue.bufferBytes
@@ -280,7 +308,7 @@ export class Receiver {
       : Math.ceil(length / queue.bufferBytes);
     if (needed > queue.available) {
       if (!queue.dropEnable) return false;
-      this.#statistics.dropped(index);
+      this.#drop(index);
       this.#statistics.add("RNBC");
       return true;
     }
@@ -288,8 +316,14 @@ export class Receiver {
     if (strip) removeTag(frame);
     this.#fill(queue, frame, strip ? TAG_LENGTH : 0, length, strip);
     this.#statistics.delivered(index, length);
+    this.#books[WIRE_SLOT.delivered]++;
     this.#interrupts.received(index);
     return true;
+  }
+
+  #drop(queue: number): void {
+    this.#statistics.dropped(queue);
+    this.#books[WIRE_SLOT.missed]++;
   }
 
   #finalLength(frame: Frame, strip: boolean): number {
@@ -410,9 +444,11 @@ export class Receiver {
     }
     if (this.#held.push(frame)) {
       this.#heldBytes += frame.length;
+      this.#books[WIRE_SLOT.waiting]++;
       return;
     }
     this.#statistics.add("RXMPC");
+    this.#books[WIRE_SLOT.missed]++;
     this.#interrupts.raise(EICR_RX_MISS);
   }
 
@@ -425,6 +461,7 @@ export class Receiver {
       this.#classifier.findVlan(frame);
       if (!this.#place(frame)) break;
       held.drop();
+      this.#books[WIRE_SLOT.waiting]--;
       this.#heldBytes -= frame.length;
       moved++;
     }

@@ -58,6 +58,10 @@ Deno.test("ixgbe counts frames and bytes without the frame check sequence", asyn
       txBytes: bytes,
       rxMissed: 0,
       rxErrors: 0,
+      rxTooShort: 0,
+      rxTooLong: 0,
+      rxControl: 0,
+      rxFiltered: 0,
     });
     feed(rig, frames);
     assertEquals(device.readStats(stats).rxPackets, 8);

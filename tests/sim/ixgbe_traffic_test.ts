@@ -1,4 +1,5 @@
 /** Moving frames: ring ends, empty pools, changing pools, long frames. */
+import { WIRE_SLOT } from "../../src/sim/wires/wire.ts";
 import { assert, assertEquals } from "@std/assert";
 import { Batch } from "../../src/batch.ts";
 import { HUGEPAGE_2M } from "../../src/dma/memory.ts";
@@ -308,3 +309,48 @@ Deno.test("ixgbe goes on after a stop where it left off", async () => {
     assertEquals(receiveAll(rig), frames);
   });
 });
+
+for (const promiscuous of [false, true]) {
+  Deno.test(`ixgbe counts every frame that came, ${promiscuous ? "promiscuous" : "with its filters"}`, async () => {
+    const options = { promiscuous, rxDepth: 64, maxFrameSize: 1514 };
+    await withIxgbe(options, (rig) => {
+      const pause = numberedFrame(1, 60, "01:80:c2:00:00:01");
+      pause.set([0x88, 0x08, 0, 1, 0, 0], 12);
+      const spoilt = (length: number) => {
+        rig.wire.spoilNext = true;
+        feed(rig, [numberedFrame(0, length)]);
+      };
+      for (const length of [59, 60, 1600]) spoilt(length);
+      const received = feed(rig, [
+        ...[59, 60, 1514, 1600, 9000].map((size) => numberedFrame(0, size)),
+        ...[pause, numberedFrame(0, 60, "02:00:00:00:00:77")],
+        numberedFrame(0, 60, "01:00:5e:00:00:01"),
+      ]);
+      // More than the ring holds, while nobody receives.
+      const flood = 100;
+      for (let i = 0; i < flood; i++) rig.wire.toCard.push(numberedFrame(i));
+      rig.bus.settle();
+      const { rxPackets, rxMissed, rxErrors, ...rest } = rig.device.readStats();
+      const { rxTooShort, rxTooLong, rxControl, rxFiltered } = rest;
+      assertEquals(rxErrors, 6);
+      assertEquals([rxTooShort, rxTooLong, rxControl], [2, 3, 1]);
+      assertEquals(
+        [received.length, rxFiltered],
+        promiscuous ? [4, 0] : [2, 2],
+      );
+      assertEquals(rxPackets + rxMissed, received.length + flood);
+      const came = 3 + 8 + flood;
+      assertEquals(
+        rxPackets + rxMissed + rxErrors + rxControl + rxFiltered,
+        came,
+      );
+      // The card's own books agree.
+      const of = (name: keyof typeof WIRE_SLOT) =>
+        rig.wire.counters[WIRE_SLOT[name]];
+      assertEquals([of("tooShort"), of("tooLong"), of("damaged")], [2, 3, 1]);
+      assertEquals([of("control"), of("filtered")], [rxControl, rxFiltered]);
+      assertEquals([of("delivered"), of("missed")], [rxPackets, rxMissed]);
+      receiveAll(rig);
+    });
+  });
+}

@@ -308,6 +308,15 @@ Deno.test("statistics subtract check sequences and what queues dropped", async (
       TPT: [0x40d4, 5],
       TOTL: [0x40c8, 500],
       CRCERRS: [0x4000, 4],
+      RUC: [0x40a4, 1],
+      RFC: [0x40a8, 2],
+      ROC: [0x40ac, 3],
+      RJC: [0x40b0, 4],
+      XONRXC: [0x4048, 5],
+      XOFFRXC: [0x4050, 6],
+      FCRUC: [0x4058, 7],
+      // Passed, missed, damaged, and 8 for others.
+      TPR: [0x40d0, 10 + 2 + 14 + 8],
     };
     for (const [offset, value] of Object.values(counts)) {
       bus.words.set(offset, value);
@@ -318,7 +327,11 @@ Deno.test("statistics subtract check sequences and what queues dropped", async (
       txPackets: 5,
       txBytes: 480,
       rxMissed: 5,
-      rxErrors: 4,
+      rxErrors: 14,
+      rxTooShort: 3,
+      rxTooLong: 7,
+      rxControl: 18,
+      rxFiltered: 8,
     });
   });
 });

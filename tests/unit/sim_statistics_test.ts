@@ -1,4 +1,5 @@
 import { assertEquals, assertMatch } from "@std/assert";
+import { FATES, WireCounters } from "../../src/bus/sim/wire_counters.ts";
 import { makeFrame, Rig } from "../support/sim_rig.ts";
 
 function receive(rig: Rig, ...frames: Uint8Array[]): void {
@@ -113,4 +114,70 @@ Deno.test("Card keeps pause frames to itself and counts them", () => {
   receive(rig, pause);
   assertEquals(rig.read("LXOFFRXCNT"), 1);
   assertEquals(rig.read("QPRC"), 0);
+});
+
+/** Where the card put the frames of its wire: what is not 0. */
+function fates(rig: Rig): Record<string, number> {
+  const counters = new WireCounters(
+    rig.hand.counters.buffer as SharedArrayBuffer,
+  );
+  const all = FATES.map((name) => [name, counters.get(name)] as const);
+  return Object.fromEntries(all.filter(([, count]) => count !== 0));
+}
+
+Deno.test("Card counts each frame of its wire once, wherever it goes", () => {
+  const rig = new Rig({ dropEnable: false });
+  rig.bringUp();
+  const pause = makeFrame(60, [1, 0x80, 0xc2, 0, 0, 1]);
+  pause.set([0x88, 0x08, 0, 1], 12);
+  const unknownControl = pause.slice();
+  unknownControl.set([1, 1], 14);
+  const spoilt = (length: number) => {
+    rig.hand.spoilNext = true;
+    receive(rig, makeFrame(length));
+  };
+  receive(rig, makeFrame(), makeFrame(59), makeFrame(1515), makeFrame(9000));
+  for (const length of [60, 59, 1515]) spoilt(length);
+  receive(rig, pause, unknownControl, makeFrame(60, [2, 9, 9, 9, 9, 9]));
+  receive(rig, makeFrame(60, [1, 0, 0x5e, 0, 0, 1]));
+  assertEquals(fates(rig), {
+    ...{ delivered: 1, tooShort: 2, tooLong: 3, damaged: 1 },
+    ...{ control: 2, filtered: 2 },
+  });
+  const registers = ["RUC", "RFC", "ROC", "RJC", "CRCERRS"] as const;
+  assertEquals(registers.map((name) => rig.read(name)), [1, 1, 2, 1, 1]);
+  // The ring has room for one frame less than it has descriptors.
+  const free = rig.ringSize - 2;
+  receive(rig, ...Array.from({ length: free + 3 }, () => makeFrame()));
+  assertEquals(fates(rig).delivered, 1 + free);
+  assertEquals(fates(rig).waiting, 3);
+  rig.softwareReset();
+  assertEquals(fates(rig).waiting, undefined);
+  assertEquals(fates(rig).reset, 3);
+});
+
+Deno.test("Card counts what its queues and its packet buffer have no room for", () => {
+  const drops = up();
+  const frames = drops.ringSize + 4;
+  receive(drops, ...Array.from({ length: frames }, () => makeFrame()));
+  assertEquals(fates(drops), { delivered: drops.ringSize - 1, missed: 5 });
+  const holds = new Rig({ dropEnable: false });
+  holds.bringUp();
+  const many = 1000;
+  receive(holds, ...Array.from({ length: many }, () => makeFrame(1514)));
+  while (holds.hand.toCard.length > 0) holds.step();
+  const { delivered, waiting, missed, ...rest } = fates(holds);
+  assertEquals([delivered, rest], [holds.ringSize - 1, {}]);
+  assertEquals(delivered + waiting + missed, many);
+  assertEquals(holds.read("RXMPC"), missed);
+});
+
+Deno.test("Card does not count as its wire's what it sends to itself", () => {
+  const rig = up();
+  rig.set("HLREG0", 1 << 15);
+  rig.postTx(0, 0, makeFrame());
+  rig.write("TDT", 1);
+  rig.step();
+  assertEquals(rig.read("QPRC"), 1);
+  assertEquals(fates(rig), {});
 });

@@ -12,7 +12,11 @@ import {
 import { LoopbackWire } from "../../src/sim/wires/loopback.ts";
 import { createPair } from "../../src/sim/wires/pair.ts";
 import { SinkWire } from "../../src/sim/wires/sink.ts";
-import { type Wire, WIRE_SLOT } from "../../src/sim/wires/wire.ts";
+import {
+  type Wire,
+  WIRE_COUNTER_BYTES,
+  WIRE_SLOT,
+} from "../../src/sim/wires/wire.ts";
 import { makeFrame } from "../support/sim_rig.ts";
 
 function filled(bytes: Uint8Array): Frame {
@@ -162,7 +166,7 @@ Deno.test("GeneratorWire gives up what nobody polled for, and says so", () => {
 });
 
 Deno.test("GeneratorWire stops and starts by the word in its counters", () => {
-  const counters = new SharedArrayBuffer(128);
+  const counters = new SharedArrayBuffer(WIRE_COUNTER_BYTES);
   const source = new GeneratorWire({ counters });
   const remote = new Float64Array(counters);
   assert(take(source) !== null);

@@ -5,23 +5,25 @@
  */
 import { WIRE_COUNTER_BYTES, WIRE_SLOT } from "../../sim/wires/wire.ts";
 
+/** Where a software card put the frames that came from its wire: each is in exactly one of these. */
+export const FATES: readonly WireCounterName[] = [
+  ...["delivered", "tooShort", "tooLong", "damaged", "control"] as const,
+  ...["filtered", "missed", "waiting", "reset"] as const,
+];
+
 /**
- * A number that a wire counts. The source: `generated` frames and bytes, those it gave up `late`, and whether it has
- * `finished`. The sink: `received` frames and bytes, and how many of them were wrong in which way.
+ * A number that a wire or its card counts, in frames where nothing else is said.
+ *
+ * - The source: `generated` frames and `generatedBytes`, those it gave up `late` because the card did not look in time,
+ *   those of a capture that it `skipped` as longer than any card receives, and 1 once it has `finished`
+ * - The card, of the generated frames: `delivered` to memory, `tooShort`, `tooLong`, `damaged`, MAC `control` frames
+ *   that it kept, `filtered`, `missed` for want of a buffer, those `waiting` in its packet buffer now, and those that
+ *   a `reset` found there. Together they are all that were generated.
+ * - The sink: `received` frames and `receivedBytes`, of these `corrupted`, `reordered`, `duplicated`, `foreign` (not
+ *   of a generator), the sequence numbers that are `missing`, and besides them the `overflow`: frames that the card
+ *   sent and that found no room on the wire
  */
-export type WireCounterName =
-  | "generated"
-  | "generatedBytes"
-  | "late"
-  | "finished"
-  | "received"
-  | "receivedBytes"
-  | "corrupted"
-  | "reordered"
-  | "duplicated"
-  | "missing"
-  | "foreign"
-  | "overflow";
+export type WireCounterName = Exclude<keyof typeof WIRE_SLOT, "stop">;
 
 /** Live counters of a wire, and the word that stops its source. */
 export class WireCounters {

@@ -11,6 +11,7 @@ import type { DeviceStats } from "../../stats.ts";
 import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
 import type { LocalPair } from "../base_device.ts";
 import { IntelDevice } from "../intel_device.ts";
+import { FilteredCount } from "../filtered_count.ts";
 import { MacFilter } from "../mac_filter.ts";
 import { ReceiveMode } from "../receive_mode.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
@@ -84,6 +85,7 @@ export class E1000Device extends IntelDevice<E1000Pair> {
       macSlots: model.macSlots,
       vlanTableWrites: 1,
       registers: new RegisterBlock(bus.registers),
+      filtered: new FilteredCount(),
       step: (message) => this.step(message),
     };
     this.#rings = new Rings(this.#chip);
@@ -245,5 +247,6 @@ function featuresOf({ model, sharedVector }: Chip): DeviceFeatures {
     txChecksum: false,
     segmentation: false,
     vlanFilter: true,
+    countsFiltered: true,
   };
 }

@@ -13,6 +13,7 @@ import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
 import { rxBufferKiB } from "../advanced/rx.ts";
 import type { LocalPair } from "../base_device.ts";
 import { IntelDevice } from "../intel_device.ts";
+import { FilteredCount } from "../filtered_count.ts";
 import { MacFilter } from "../mac_filter.ts";
 import { ReceiveMode } from "../receive_mode.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
@@ -82,6 +83,7 @@ export class IgbDevice extends IntelDevice<IgbPair> {
       model,
       config,
       registers: new RegisterBlock(bus.registers),
+      filtered: new FilteredCount(),
       macSlots: model.macSlots,
       vlanTableWrites: model.vlanTableWrites,
       queueVectors: this.linkVectorOnly ? 0 : config.queues,
@@ -104,6 +106,7 @@ export class IgbDevice extends IntelDevice<IgbPair> {
       txChecksum: false,
       segmentation: false,
       vlanFilter: true,
+      countsFiltered: true,
     };
   }
 

@@ -186,6 +186,12 @@ export const RXERRC = register("RXERRC", 0x400c, "rc", "13.7.4");
 export const MPC = register("MPC", 0x4010, "rc", "13.7.5");
 /** Receive Length Error. */
 export const RLEC = register("RLEC", 0x4040, "rc", "13.7.17");
+/** XON Received. */
+export const XONRXC = register("XONRXC", 0x4048, "rc", "13.7");
+/** XOFF Received. */
+export const XOFFRXC = register("XOFFRXC", 0x4050, "rc", "13.7");
+/** Flow control frames of an unsupported kind. */
+export const FCRUC = register("FCRUC", 0x4058, "rc", "13.7");
 /** Good Packets Received. */
 export const GPRC = register("GPRC", 0x4074, "rc", "13.7.28");
 /** Good Octets Received, low half, from the destination address through the check sequence. */
@@ -204,5 +210,7 @@ export const RJC = register("RJC", 0x40b0, "rc", "13.7.38");
 export const TOTL = register("TOTL", 0x40c8, "rc", "13.7.43");
 /** Total Octets Transmitted, high half. */
 export const TOTH = register("TOTH", 0x40cc, "rc", "13.7.43");
+/** Total Packets Received, whatever their length and address, without flow control. */
+export const TPR = register("TPR", 0x40d0, "rc", "13.7.44");
 /** Total Packets Transmitted. */
 export const TPT = register("TPT", 0x40d4, "rc", "13.7.45");

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { FilteredCount } from "../filtered_count.ts";
 import type { DeviceConfig } from "../../config.ts";
 import type { RegisterBlock } from "../register.ts";
 
@@ -71,6 +72,8 @@ export interface Chip {
   readonly model: ChipModel;
   /** Its registers. */
   readonly registers: RegisterBlock;
+  /** What its filters kept out. */
+  readonly filtered: FilteredCount;
   /** How it is to be used. */
   readonly config: DeviceConfig;
   /** Says in the log what is being done. */

@@ -13,6 +13,7 @@ import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
 import { rxBufferKiB } from "../advanced/rx.ts";
 import type { LocalPair } from "../base_device.ts";
 import { IntelDevice } from "../intel_device.ts";
+import { FilteredCount } from "../filtered_count.ts";
 import { MacFilter } from "../mac_filter.ts";
 import { ReceiveMode } from "../receive_mode.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
@@ -89,6 +90,7 @@ export class IxgbeDevice extends IntelDevice<IxgbePair> {
       model,
       config,
       registers: new RegisterBlock(bus.registers),
+      filtered: new FilteredCount(),
       step: (message) => this.step(message),
     };
     this.filter = new MacFilter(macSlots(this.#chip));
@@ -108,6 +110,7 @@ export class IxgbeDevice extends IntelDevice<IxgbePair> {
       txChecksum: false,
       segmentation: false,
       vlanFilter: true,
+      countsFiltered: true,
     };
   }
 

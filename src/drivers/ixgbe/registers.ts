@@ -503,6 +503,14 @@ export const RFC = register("RFC", 0x040a8, "rc", "8.2.3.23.29");
 export const ROC = register("ROC", 0x040ac, "rc", "8.2.3.23.30");
 /** Receive Jabber. */
 export const RJC = register("RJC", 0x040b0, "rc", "8.2.3.23.31");
+/** Good frames received before any filter. */
+export const RXNFGPC = register("RXNFGPC", 0x041b0, "rc", "8.2.3.23");
+/** Good Packets Received: those that passed the filters, missed ones too. */
+export const GPRC = register("GPRC", 0x04074, "rc", "8.2.3.23");
+/** Link XON Received. */
+export const LXONRXCNT = register("LXONRXCNT", 0x041a4, "rc", "8.2.3.23");
+/** Link XOFF Received. */
+export const LXOFFRXCNT = register("LXOFFRXCNT", 0x041a8, "rc", "8.2.3.23");
 /** Which counter each receive queue uses: four queues in a register. */
 export const RQSMR = register("RQSMR", 0x02300, "rw", "8.2.3.23.71", {}, {
   count: 32,
@@ -542,5 +550,6 @@ export const QPTC = register("QPTC", 0x08680, "rc", "8.2.3.23.74", {}, {
 /** Every counter that reading clears, so that one pass forgets the past. */
 export const COUNTERS = [
   ...[CRCERRS, ILLERRC, ERRBC, MPC, RLEC, GPTC, GOTCL, GOTCH, RUC, RFC, ROC],
-  ...[RJC, QPRC, QBRC_L, QBRC_H, QPRDC, QPTC],
+  ...[RJC, RXNFGPC, GPRC, LXONRXCNT, LXOFFRXCNT],
+  ...[QPRC, QBRC_L, QBRC_H, QPRDC, QPTC],
 ] as const;

@@ -12,8 +12,11 @@ import {
   ERRBC,
   GOTCH,
   GOTCL,
+  GPRC,
   GPTC,
   ILLERRC,
+  LXOFFRXCNT,
+  LXONRXCNT,
   MPC,
   QBRC_H,
   QBRC_L,
@@ -25,6 +28,7 @@ import {
   ROC,
   RQSMR,
   RUC,
+  RXNFGPC,
   TQSM,
 } from "./registers.ts";
 
@@ -32,8 +36,11 @@ const TWO_TO_32 = 2 ** 32;
 const FCS_BYTES = 4;
 const QUEUES_PER_REGISTER = 4;
 const DAMAGED: readonly Register[] = [
-  ...[CRCERRS, ILLERRC, ERRBC, RLEC, RUC, RFC, ROC, RJC],
+  ...[CRCERRS, ILLERRC, ERRBC, RLEC],
 ];
+const TOO_SHORT: readonly Register[] = [RUC, RFC];
+const TOO_LONG: readonly Register[] = [ROC, RJC];
+const CONTROL: readonly Register[] = [LXONRXCNT, LXOFFRXCNT];
 
 /** Gives every queue a counter of its own, and forgets what was counted before (4.6.5). */
 export function configureStatistics(chip: Chip): void {
@@ -55,7 +62,12 @@ export function configureStatistics(chip: Chip): void {
  * of the queues are behind the CRC strip; those of the transmit side include the check sequence.
  */
 export function collectStatistics(chip: Chip, into: DeviceStats): void {
-  const { registers, config } = chip;
+  const { registers, config, filtered } = chip;
+  const came = registers.read(RXNFGPC);
+  const passed = registers.read(GPRC);
+  const control = sumAll(registers, CONTROL);
+  into.rxControl += control;
+  into.rxFiltered += filtered.add(came - passed - control);
   for (let queue = 0; queue < config.queues; queue++) {
     into.rxPackets += registers.read(QPRC, queue);
     into.rxBytes += readPair(registers, QBRC_L, QBRC_H, queue);
@@ -65,7 +77,11 @@ export function collectStatistics(chip: Chip, into: DeviceStats): void {
   const sent = registers.read(GPTC);
   into.txPackets += sent;
   into.txBytes += readPair(registers, GOTCL, GOTCH) - sent * FCS_BYTES;
-  for (const counter of DAMAGED) into.rxErrors += sum(registers, counter);
+  const short = sumAll(registers, TOO_SHORT);
+  const long = sumAll(registers, TOO_LONG);
+  into.rxTooShort += short;
+  into.rxTooLong += long;
+  into.rxErrors += short + long + sumAll(registers, DAMAGED);
 }
 
 /** A counter in two halves: the low one first, because reading the high one clears both. */
@@ -77,6 +93,13 @@ function readPair(
 ): number {
   const lower = registers.read(low, index);
   return registers.read(high, index) * TWO_TO_32 + lower;
+}
+
+function sumAll(
+  registers: RegisterBlock,
+  counters: readonly Register[],
+): number {
+  return counters.reduce((total, one) => total + sum(registers, one), 0);
 }
 
 function sum(registers: RegisterBlock, counter: Register): number {

@@ -101,6 +101,7 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
       txChecksum: accepts(features, "checksum"),
       segmentation: accepts(features, "tso4") || accepts(features, "tso6"),
       vlanFilter: accepts(features, "vlan-filter"),
+      countsFiltered: false,
       virtio: featureNames(bits),
     };
   }

@@ -40,7 +40,7 @@ const FLUSH_MS = 500;
  * Plays classic pcap and pcapng files in both byte orders; writes classic pcap,
  * little-endian with nanoseconds. Frames shorter than a MAC
  * sends are padded to 60 bytes; those longer than a {@linkcode Frame} holds
- * are left out and counted as overflow.
+ * are left out and counted as skipped.
  */
 export class PcapWire implements Wire {
   readonly fd = -1;
@@ -119,7 +119,7 @@ export class PcapWire implements Wire {
   #advance(reader: Reader): void {
     while (reader.next()) {
       if (reader.length <= FRAME_CAPACITY) return;
-      this.counters[WIRE_SLOT.overflow]++;
+      this.counters[WIRE_SLOT.skipped]++;
     }
     this.counters[WIRE_SLOT.finished] = 1;
   }

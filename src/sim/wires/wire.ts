@@ -37,8 +37,8 @@ export interface Wire {
 }
 
 /**
- * Places in {@linkcode Wire.counters}. Sources and sinks use different ones,
- * so that both sides of a wire can share one buffer.
+ * Places in {@linkcode Wire.counters}. Sources, sinks and the card use different ones,
+ * so that they can share one buffer.
  */
 export const WIRE_SLOT = {
   /** Written by whoever watches: 0 lets the source run, 1 stops it. */
@@ -63,12 +63,33 @@ export const WIRE_SLOT = {
   missing: 13,
   /** Frames that the generator did not make. */
   foreign: 14,
-  /** Frames that found no room on the way. */
+  /** Frames from the card that found no room on the way. */
   overflow: 15,
+  /** Frames of a capture that are longer than any card receives: left out, not generated. */
+  skipped: 16,
+  // Where the card put the generated frames: each is in one of these.
+  /** Frames that the card wrote to host memory. */
+  delivered: 17,
+  /** Frames below 64 octets with the FCS (RUC, RFC). */
+  tooShort: 18,
+  /** Frames above the longest that the card was told to take (ROC, RJC). */
+  tooLong: 19,
+  /** Frames whose FCS is wrong (CRCERRS). */
+  damaged: 20,
+  /** MAC control frames, as pause frames are, that the MAC kept (LXONRXCNT, LXOFFRXCNT). */
+  control: 21,
+  /** Good frames that the address or VLAN filters keep out (RXNFGPC less GPRC). */
+  filtered: 22,
+  /** Frames for which a queue had no descriptor, or the packet buffer no room (QPRDC, RXMPC). */
+  missed: 23,
+  /** Frames that wait in the packet buffer now. */
+  waiting: 24,
+  /** Frames that waited there when the card was reset. */
+  reset: 25,
 } as const;
 
 /** How many places {@linkcode Wire.counters} has. */
-export const WIRE_SLOTS = 16;
+export const WIRE_SLOTS = 32;
 
 /** Bytes of a buffer for {@linkcode Wire.counters}. */
 export const WIRE_COUNTER_BYTES: number = WIRE_SLOTS *

@@ -113,8 +113,10 @@ async function counts({ nic, card }: Opened): Promise<void> {
     const sent = passed.filter(isTo(PEER));
     assertEquals(passed.length, received.length + sent.length + rounds);
     assertEquals(received.length, 200 * rounds);
+    // QEMU's gigabit cards do not count what their filters keep out.
+    const { rxFiltered: _, ...stats } = await card.ask<DeviceStats>("stats");
     assertEquals(
-      await card.ask<DeviceStats>("stats"),
+      stats,
       {
         rxPackets: received.length,
         rxBytes: bytesOf(received),
@@ -122,6 +124,9 @@ async function counts({ nic, card }: Opened): Promise<void> {
         txBytes: bytesOf(sent),
         rxMissed: 0,
         rxErrors: 0,
+        rxTooShort: 0,
+        rxTooLong: 0,
+        rxControl: 0,
       },
       nic.model,
     );

@@ -104,6 +104,10 @@ async function echoesAllSizes(card: Card, nic: Nic): Promise<void> {
     txBytes: bytes,
     rxMissed: 0,
     rxErrors: 0,
+    rxTooShort: 0,
+    rxTooLong: 0,
+    rxControl: 0,
+    rxFiltered: 0,
   });
 }
 

@@ -45,6 +45,7 @@ const FEATURES = {
   segmentation: false,
   vlanStrip: true,
   vlanFilter: true,
+  countsFiltered: true,
 } as const;
 
 const CHIP_8254X: Omit<Model, "name" | "nic"> = {
