@@ -7,7 +7,28 @@
  *
  * @module
  */
-import { Batch, openDevice, type QueueContext, run } from "../mod.ts";
+import {
+  Batch,
+  type Device,
+  openDevice,
+  type QueueContext,
+  run,
+} from "../mod.ts";
+import {
+  type Account,
+  closeBooks,
+  type Counters,
+  figure,
+  joined,
+  lastLine,
+  liveLine,
+  received,
+  sent,
+  settle,
+  sumOf,
+  together,
+  total,
+} from "./_accounts.ts";
 import { exitCode, parse, stopAfter } from "./_shared.ts";
 
 const HELP = `Usage: ixl bridge A B [options]
@@ -44,17 +65,56 @@ export async function main(args: readonly string[]): Promise<number> {
   const worker = import.meta.url;
   await using there = await run([left, right], { worker });
   await using back = await run([right, left], { worker });
-  console.error(`bridging ${a} and ${b}, Ctrl-C ends it`);
   const ways = [there, back];
+  // Both ways use the same counters: what one receives on the left, the other sends there.
+  const counters = () => {
+    const queues = there.stats();
+    return [0, 1].map((port) => sumOf(queues.map(({ ports }) => ports[port])));
+  };
   using _end = stopAfter(seconds, () => ways.map((way) => way.stop()));
-  await Promise.all(ways.map((way) => way.done));
+  console.error(`bridging ${a} and ${b}, Ctrl-C ends it`);
+  {
+    using _live = liveLine(() => {
+      const [first, second] = counters();
+      return `to the right ${figure(second.txPackets)}, to the left ${
+        figure(first.txPackets)
+      } frames`;
+    });
+    await Promise.all(ways.map((way) => way.done));
+  }
 
-  const [toRight, toLeft] = ways.map((way) =>
-    way.stats().reduce((sum, { ports: [, to] }) => sum + to.txPackets, 0)
+  const cards = [left, right];
+  const sums = counters();
+  await Promise.all(cards.map((card, i) => settle(card, sums[i].txPackets)));
+  cards.forEach(closeBooks);
+  const [toRight, toLeft] = [[0, 1], [1, 0]].map(([from, to]) =>
+    wayOf(cards[from], sums[from], cards[to], sums[to])
   );
-  const summary = { toRight, toLeft };
-  console.log(given.json ? JSON.stringify(summary) : summary);
+  if (given.json) {
+    console.log(JSON.stringify({
+      toRight: sums[1].txPackets,
+      toLeft: sums[0].txPackets,
+      notDelivered: total(toRight.undelivered) + total(toLeft.undelivered),
+      ways: { toRight, toLeft },
+    }));
+  } else {
+    const [leftward, rightward] = sums.map(({ txPackets }) =>
+      figure(txPackets)
+    );
+    console.log(`to the right ${rightward}, to the left ${leftward} frames`);
+    console.log(lastLine(together([toRight, toLeft])));
+  }
   return ways.every(({ failures }) => failures.length === 0) ? 0 : 1;
+}
+
+/** The books of one direction. */
+function wayOf(
+  from: Device,
+  came: Counters,
+  to: Device,
+  went: Counters,
+): Account {
+  return joined(received(from, came), sent(to, went), came.dropped);
 }
 
 if (import.meta.main) Deno.exit(await exitCode(main(Deno.args)));

@@ -9,6 +9,7 @@
  */
 import { type Batch, Mempool, openDevice } from "../mod.ts";
 import { encodePcapHeader, PCAP_RECORD_LENGTH } from "../src/net/mod.ts";
+import { account, closeBooks, lastLine, received, total } from "./_accounts.ts";
 import { exitCode, parse, stopAfter } from "./_shared.ts";
 
 const HELP = `Usage: ixl capture ADDRESS FILE [options]
@@ -88,15 +89,30 @@ export async function main(args: readonly string[]): Promise<number> {
   const writer = new PcapWriter(file, snaplen);
   console.error(`capturing from ${address} to ${path}, Ctrl-C ends it`);
   using _end = stopAfter(given.seconds, () => device.stopQueue(0));
-  for await (const batch of device.queue(0).rx) {
+  const { rx } = device.queue(0);
+  for await (const batch of rx) {
     writer.write(batch, Math.min(batch.length, count - writer.frames));
     batch.free();
     if (writer.frames === count) break;
   }
 
-  const { rxMissed: missed } = device.readStats();
-  const summary = { file: path, frames: writer.frames, missed };
-  console.log(given.json ? JSON.stringify(summary) : summary);
+  closeBooks(device);
+  const { frames } = writer;
+  const came = received(device, rx.counters.snapshot());
+  const books = account(came.seen, frames, {
+    ...came.undelivered,
+    dropped: came.delivered - frames,
+  });
+  const { seen, undelivered } = books;
+  if (given.json) {
+    console.log(JSON.stringify({
+      ...{ file: path, frames, seen, ...undelivered },
+      notDelivered: total(undelivered),
+    }));
+  } else {
+    console.log(`wrote ${frames} frames to ${path}`);
+    console.log(lastLine(books));
+  }
   return 0;
 }
 

@@ -9,6 +9,21 @@
  */
 import { Batch, openDevice, type QueueContext, run } from "../mod.ts";
 import { swapMacs } from "../src/net/mod.ts";
+import {
+  checkedBy,
+  checkLine,
+  closeBooks,
+  isSound,
+  joined,
+  lastLine,
+  liveLine,
+  progress,
+  received,
+  sent,
+  settle,
+  sumOf,
+  total,
+} from "./_accounts.ts";
 import { exitCode, parse, stopAfter } from "./_shared.ts";
 
 const HELP = `Usage: ixl forward A B [options]
@@ -54,21 +69,42 @@ export async function main(args: readonly string[]): Promise<number> {
   await using to = await openDevice({ ...options, address: b });
   const worker = import.meta.url;
   await using running = await run([from, to], { worker, args: { batch } });
-  console.error(`forwarding from ${a} to ${b}, Ctrl-C ends it`);
+  const counters = () => {
+    const queues = running.stats();
+    return [0, 1].map((port) => sumOf(queues.map(({ ports }) => ports[port])));
+  };
   using _end = stopAfter(given.seconds, () => running.stop());
-  await running.done;
-
-  const count = { received: 0, sent: 0, dropped: 0 };
-  for (
-    const { ports: [{ rxPackets, dropped }, { txPackets }] } of running.stats()
-  ) {
-    count.received += rxPackets;
-    count.sent += txPackets;
-    count.dropped += dropped;
+  console.error(`forwarding from ${a} to ${b}, Ctrl-C ends it`);
+  {
+    const line = progress();
+    using _live = liveLine(() => {
+      const [first, second] = counters();
+      return line(first, second);
+    });
+    await running.done;
   }
-  const summary = { ...count, missed: from.readStats().rxMissed };
-  console.log(given.json ? JSON.stringify(summary) : summary);
-  return running.failures.length === 0 ? 0 : 1;
+
+  const [first, second] = counters();
+  await settle(to, second.txPackets);
+  [from, to].forEach(closeBooks);
+  const { dropped } = first;
+  const books = joined(received(from, first), sent(to, second), dropped);
+  const checked = checkedBy(to);
+  if (given.json) {
+    const { seen, delivered, undelivered } = books;
+    console.log(JSON.stringify({
+      received: first.rxPackets,
+      sent: second.txPackets,
+      ...{ seen, delivered, ...undelivered },
+      notDelivered: total(undelivered),
+      ...(checked ? { checked } : {}),
+    }));
+  } else {
+    console.log(`received ${first.rxPackets}, sent ${second.txPackets} frames`);
+    if (checked) console.log(checkLine(checked));
+    console.log(lastLine(books));
+  }
+  return running.failures.length === 0 && isSound(checked) ? 0 : 1;
 }
 
 if (import.meta.main) Deno.exit(await exitCode(main(Deno.args)));

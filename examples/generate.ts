@@ -9,6 +9,18 @@
  */
 import { Batch, openDevice, type QueueContext, run } from "../mod.ts";
 import * as net from "../src/net/mod.ts";
+import {
+  checkedBy,
+  checkLine,
+  closeBooks,
+  isSound,
+  lastLine,
+  received,
+  sent,
+  settle,
+  sumOf,
+  total,
+} from "./_accounts.ts";
 import { exitCode, parse, stopAfter } from "./_shared.ts";
 
 const HELP = `Usage: ixl generate ADDRESS [options]
@@ -51,10 +63,9 @@ export default function generate(queue: QueueContext): void {
       pool.lengths[pool.index(handle)] = frame.length;
       batch.push(handle);
     }
-    const sent = tx.send(batch);
-    batch.handles.copyWithin(0, sent, batch.length);
-    batch.length -= sent;
-    if (sent === 0) Atomics.wait(idle, 0, 0, 0.2);
+    const count = tx.send(batch);
+    batch.removeFirst(count);
+    if (count === 0) Atomics.wait(idle, 0, 0, 0.2);
   }
   batch.free();
   for (let patience = 100; tx.pending > 0 && patience > 0; patience--) {
@@ -97,14 +108,14 @@ export async function main(args: readonly string[]): Promise<number> {
   using _end = stopAfter(given.seconds, () => running.stop());
   const begin = performance.now();
   let last = begin;
-  const show = (packets: number, since: number) => {
+  const show = (packets: number, since: number, more = {}) => {
     const seconds = (performance.now() - since) / 1000;
     const mpps = packets / seconds / 1e6;
     // A frame takes 24 bytes more on the wire: preamble, check sequence, gap.
     const gbits = mpps * (size + 24) * 8 / 1000;
     console.log(
       given.json
-        ? JSON.stringify({ seconds, packets, mpps, gbits })
+        ? JSON.stringify({ seconds, packets, mpps, gbits, ...more })
         : `${packets} packets, ${mpps.toFixed(3)} Mpps, ${
           gbits.toFixed(3)
         } Gbit/s`,
@@ -116,9 +127,24 @@ export async function main(args: readonly string[]): Promise<number> {
   }, 1000);
   await running.done;
   clearInterval(timer);
-  const sent = running.stats().map(({ ports: [{ txPackets }] }) => txPackets);
-  show(sent.reduce((sum, packets) => sum + packets), begin);
-  return running.failures.length === 0 ? 0 : 1;
+  const counters = sumOf(running.stats().map(({ ports: [port] }) => port));
+  await settle(device, counters.txPackets);
+  closeBooks(device);
+  const books = sent(device, counters);
+  const checked = checkedBy(device);
+  const { seen: arrived } = received(device, counters);
+  const { seen, delivered, undelivered } = books;
+  show(counters.txPackets, begin, {
+    ...{ seen, delivered, ...undelivered },
+    ...{ notDelivered: total(undelivered), arrived },
+    ...(checked ? { checked } : {}),
+  });
+  if (!given.json) {
+    if (checked) console.log(checkLine(checked));
+    if (arrived > 0) console.log(`${arrived} frames arrived, unused`);
+    console.log(lastLine(books));
+  }
+  return running.failures.length === 0 && isSound(checked) ? 0 : 1;
 }
 
 if (import.meta.main) Deno.exit(await exitCode(main(Deno.args)));

@@ -149,7 +149,7 @@ export interface DeviceFeatures {
   readonly macFilters: number;
   /**
    * Largest frame with the Ethernet header, without the frame check sequence. `send()` drops longer ones and counts
-   * them, however the device was opened; what it cuts into segments may be longer.
+   * them in `txErrors`, however the device was opened; what it cuts into segments may be longer.
    */
   readonly maxFrameSize: number;
   /** Checks checksums of received packets. */

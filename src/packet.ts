@@ -160,7 +160,7 @@ export class Packet {
    * Asks the device to cut the packet into TCP segments on sending, each with the packet's headers and a checksum of its
    * own, to be called after {@linkcode requestChecksum}. The length in the IP header and that in the sum of the pseudo
    * header are those of the whole packet. Only where `DeviceFeatures.segmentation` is true: elsewhere the
-   * packet is dropped and counted.
+   * packet is dropped and counted in `txErrors`.
    *
    * @param payloadBytes TCP payload of each segment but the last.
    * @throws {RangeError} for no possible size.

@@ -19,6 +19,7 @@ export const Slot = {
   polling: 10,
   user: 11,
   abandoned: 12,
+  txErrors: 13,
 } as const;
 
 /** The name of a counter. */
@@ -32,7 +33,9 @@ const SLOTS = Object.keys(Slot) as CounterName[];
  * - `rxPackets`, `rxBytes`, `txPackets`, `txBytes`: frames and bytes moved, without the frame check sequence
  * - `rxErrors`: frames that the device marked as damaged, or that made no sense; freed, not delivered
  * - `rxNoBuffer`: receive descriptors that could not be refilled at once because the pool was empty
- * - `dropped`: packets that user code gave up ({@linkcode QueueCounters.add})
+ * - `txErrors`: packets that `send()` freed because the device cannot send them: too long, or with a request that is
+ *   unsound or that the device cannot fulfil
+ * - `dropped`: packets that user code gave up ({@linkcode QueueCounters.add}), `sendAll()` for one when it has to stop
  * - `irqs`: times the queue slept and was woken by its interrupt; `polls`: receives without sleeping
  * - `modeSwitches`: changes between interrupt and polling mode; `polling`: 1 while polling
  * - `user`: for the user's own count

@@ -180,7 +180,7 @@ Deno.test("a packet with too many parts is given up, not sent", () => {
     const before = pool.available;
     assertEquals(tx.send(parts), 1);
     assertEquals(pool.available, before + 41);
-    assertEquals(tx.counters.get("dropped"), 1);
+    assertEquals(tx.counters.get("txErrors"), 1);
     assertEquals(writes, []);
   });
 });

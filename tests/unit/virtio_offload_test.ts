@@ -198,7 +198,7 @@ test("a packet that nobody cuts is dropped", ["checksum", "tso6"], (rig) => {
     send(rig, request(rig, handle, start, TCP_CHECKSUM, 500)),
     undefined,
   );
-  assertEquals(rig.tx.counters.get("dropped"), 1);
+  assertEquals(rig.tx.counters.get("txErrors"), 1);
   assertEquals(rig.pool.inUse, 64);
 });
 
@@ -207,7 +207,7 @@ test("a request beyond the packet is dropped", ["checksum"], (rig) => {
     const handle = rig.packet(new Uint8Array(60));
     assertEquals(send(rig, request(rig, handle, start, offset)), undefined);
   }
-  assertEquals(rig.tx.counters.get("dropped"), 4);
+  assertEquals(rig.tx.counters.get("txErrors"), 4);
 });
 
 /** Receives one frame with a header; 0 when it was thrown away. */

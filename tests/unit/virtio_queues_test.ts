@@ -225,7 +225,7 @@ onEveryRing(
       assertEquals(sent.bytes, frame);
       rig.txDevice.give(sent.buffer, 0);
     }
-    assertEquals(rig.tx.counters.get("dropped"), 0);
+    assertEquals(rig.tx.counters.get("txErrors"), 0);
   },
   {
     features: ["mergeable", "indirect"],
@@ -259,7 +259,7 @@ onEveryRing("packets that cannot be sent are dropped and counted", (rig) => {
     rig.packet(numbered(7, 60)),
   ]);
   assertEquals(rig.tx.send(batch), 5);
-  assertEquals(rig.tx.counters.get("dropped"), 4);
+  assertEquals(rig.tx.counters.get("txErrors"), 4);
   assertEquals(rig.collect()?.bytes, numbered(7, 60));
   assertEquals(rig.collect(), undefined);
   assertEquals(rig.pool.inUse, 64 + 1);

@@ -171,12 +171,12 @@ export class AdvancedTxQueue implements TxQueue {
 
   /**
    * A packet in several buffers, of a length that the card cannot send as it is, or with a checksum to complete. One that
-   * cannot be sent at all is freed and counted as dropped. False when there is no room for it.
+   * cannot be sent at all is freed and counted in `txErrors`. False when there is no room for it.
    */
   #sendSlowly(handle: Handle): boolean {
     const { segments, bytes } = measure(handle, this.#maxFrame);
     if (segments === 0 || !isPossible(handle)) {
-      this.counters.add("dropped", 1);
+      this.counters.add("txErrors", 1);
       Mempool.freeChain(handle);
       return true;
     }

@@ -290,7 +290,7 @@ export abstract class VirtioTxQueue implements TxQueue {
 
   /**
    * A packet that is not one plain buffer: in several buffers, of an unusual length, or with offloads. One that cannot
-   * be sent at all is freed and counted as dropped. False when there is no room for it.
+   * be sent at all is freed and counted in `txErrors`. False when there is no room for it.
    */
   #postSlowly(handle: Handle): boolean {
     const { words } = this.control;
@@ -318,7 +318,7 @@ export abstract class VirtioTxQueue implements TxQueue {
   }
 
   #drop(handle: Handle): true {
-    this.counters.add("dropped", 1);
+    this.counters.add("txErrors", 1);
     Mempool.freeChain(handle);
     return true;
   }

@@ -59,6 +59,10 @@ const report: BridgeReport = {
     packets: sum(queues.map(({ txPackets }) => txPackets)),
     bytes: sum(queues.map(({ txBytes }) => txBytes)),
   })),
-  lost: sum(cards.flat().map(({ rxErrors, dropped }) => rxErrors + dropped)),
+  lost: sum(
+    cards.flat().map(({ rxErrors, txErrors, dropped }) =>
+      rxErrors + txErrors + dropped
+    ),
+  ),
 };
 console.log(JSON.stringify(report));
