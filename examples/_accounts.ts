@@ -299,7 +299,7 @@ export function liveLine(text: () => string): Disposable {
   return {
     [Symbol.dispose]() {
       clearInterval(timer);
-      if (terminal) show();
+      show();
       if (terminal) write("\n");
     },
   };

@@ -72,7 +72,10 @@ export interface DeviceConfig {
   readonly interrupts: "auto" | "msix" | "msi" | "intx";
   /** Spreading over queues. */
   readonly rss: RssConfig;
-  /** Receive frames for any address. Default false. */
+  /**
+   * Receive frames for any address. Default false: then only broadcasts arrive, and frames for the station address or
+   * those of {@linkcode Device.addMacFilter}. What the filters keep out is counted in `DeviceStats.rxFiltered`.
+   */
   readonly promiscuous: boolean;
   /** Take VLAN tags out of received frames. Default false. */
   readonly vlanStrip: boolean;

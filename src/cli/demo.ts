@@ -9,7 +9,16 @@
 import { type Device, openDevice, simControls } from "../device.ts";
 import { type QueueSnapshot, type Run, run } from "../runtime/run.ts";
 import { stopOnSignals } from "../runtime/signals.ts";
-import { type DeviceStats, emptyStats } from "../stats.ts";
+import {
+  type Account,
+  joined,
+  lastLine,
+  received,
+  sent,
+  sumOf,
+  total as totalOf,
+  type Undelivered,
+} from "../../examples/_accounts.ts";
 import {
   type Command,
   defineCommand,
@@ -100,7 +109,8 @@ export const demoCommand: Command = defineCommand({
   ],
   notes: `missed: what the overloaded card A dropped and counted.
 lost: what vanished without a counter, with --device what did not come back; 0, or the demo fails.
-abandoned: of these, what was on its way to a backend that went away.`,
+abandoned: of these, what was on its way to a backend that went away.
+The last line names every counter of frames that were not delivered; with --json all of them are in "undelivered".`,
   run: demo,
 });
 
@@ -122,8 +132,14 @@ export interface DemoResult {
   readonly received: number;
   /** Frames that the workers sent, and the sink got. */
   readonly sent: number;
-  /** Frames that vanished without a counter. */
+  /** Frames that vanished without a counter, or that are stuck on their way. */
   readonly lost: number;
+  /** Frames that the sink did not get, by reason: with `sent` they make `generated`. */
+  readonly undelivered: Undelivered;
+  /** Frames of a capture that are longer than any card receives: they were not played. */
+  readonly skipped: number;
+  /** Frames that the generator gave up because card A did not look in time: they were not sent. */
+  readonly late: number;
   /** Frames whose bytes were wrong. */
   readonly corrupted: number;
   /** Frames behind a later one of their flow. */
@@ -229,7 +245,6 @@ class Bench {
   readonly #a: Device;
   readonly #b: Device;
   readonly #running: Run;
-  readonly #cardA: DeviceStats = emptyStats();
   #stopped = false;
 
   constructor(a: Device, b: Device, running: Run) {
@@ -254,7 +269,6 @@ class Bench {
       if (now - lastTime >= TICK_MS) {
         const stats = this.#running.stats();
         table.update(rows(stats, last, now - lastTime, now - start));
-        this.#a.readStats(this.#cardA);
         [last, lastTime] = [stats, now];
       }
       await pause(Math.min(CHECK_MS, until - now));
@@ -279,20 +293,24 @@ class Bench {
     }
   }
 
-  /** Frames that were generated and neither arrived nor were counted as dropped. */
+  /** Where every frame went that was generated. */
+  #books(): Account {
+    const queues = this.#running.stats();
+    const [a, b] = [0, 1].map((port) =>
+      sumOf(queues.map(({ ports }) => ports[port]))
+    );
+    return joined(received(this.#a, a), sent(this.#b, b), a.dropped);
+  }
+
+  /** Frames that were generated and neither arrived nor were counted as not delivered. */
   #unaccounted(): number {
-    this.#a.readStats(this.#cardA);
-    const { rxMissed, rxErrors } = this.#cardA;
-    const stats = this.#running.stats();
-    return simControls(this.#a).wire.get("generated") -
-      simControls(this.#b).wire.get("received") - rxMissed - rxErrors -
-      total(stats, (queue) => queue.ports[0].dropped) -
-      total(stats, (queue) => queue.ports[0].rxErrors);
+    return lostIn(this.#books());
   }
 
   /** The final account. */
   result(seconds: number): DemoResult {
-    const lost = this.#unaccounted();
+    const books = this.#books();
+    const { wire } = simControls(this.#a);
     const sinkWire = simControls(this.#b).wire;
     const stats = this.#running.stats();
     const sent = sinkWire.get("received");
@@ -302,14 +320,17 @@ class Bench {
       queues: stats.length,
       workers: stats.length,
       seconds: round(seconds),
-      generated: simControls(this.#a).wire.get("generated"),
+      generated: books.seen,
       received: total(stats, (queue) => queue.ports[0].rxPackets),
       sent,
-      lost,
+      lost: lostIn(books),
+      undelivered: books.undelivered,
+      skipped: wire.get("skipped"),
+      late: wire.get("late"),
       corrupted: sinkWire.get("corrupted"),
       reordered: sinkWire.get("reordered"),
-      missed: this.#cardA.rxMissed,
-      dropped: total(stats, (queue) => queue.ports[0].dropped),
+      missed: books.undelivered.missed ?? 0,
+      dropped: books.undelivered.dropped ?? 0,
       mpps: round(sent / seconds / 1e6),
       violations: simControls(this.#a).violations().length +
         simControls(this.#b).violations().length,
@@ -377,7 +398,18 @@ function report(result: DemoResult, json: boolean): void {
     figures.map((title) => ({ title, align: "right" as const })),
     [figures.map((name) => result[name] as number)],
   ));
+  const { generated: seen, sent: delivered, undelivered, skipped } = result;
+  if (skipped > 0) {
+    console.log(`${skipped} frames of the capture are too long for any card`);
+  }
+  console.log(lastLine({ seen, delivered, undelivered }));
   if (json) console.log(JSON.stringify(result));
+}
+
+/** What vanished without a counter, or is stuck on its way: in a card, in a ring. */
+function lostIn({ undelivered }: Account): number {
+  const { unaccounted = 0, inCard = 0, inRing = 0, unsent = 0 } = undelivered;
+  return totalOf({ unaccounted, inCard, inRing, unsent });
 }
 
 function succeeded(result: DemoResult, { failures }: Run): boolean {

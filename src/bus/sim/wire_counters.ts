@@ -23,7 +23,29 @@ export const FATES: readonly WireCounterName[] = [
  *   of a generator), the sequence numbers that are `missing`, and besides them the `overflow`: frames that the card
  *   sent and that found no room on the wire
  */
-export type WireCounterName = Exclude<keyof typeof WIRE_SLOT, "stop">;
+export type WireCounterName =
+  | "generated"
+  | "generatedBytes"
+  | "late"
+  | "skipped"
+  | "finished"
+  | "delivered"
+  | "tooShort"
+  | "tooLong"
+  | "damaged"
+  | "control"
+  | "filtered"
+  | "missed"
+  | "waiting"
+  | "reset"
+  | "received"
+  | "receivedBytes"
+  | "corrupted"
+  | "reordered"
+  | "duplicated"
+  | "missing"
+  | "foreign"
+  | "overflow";
 
 /** Live counters of a wire, and the word that stops its source. */
 export class WireCounters {
