@@ -110,7 +110,8 @@ export const demoCommand: Command = defineCommand({
   notes: `missed: what the overloaded card A dropped and counted.
 lost: what vanished without a counter, with --device what did not come back; 0, or the demo fails.
 abandoned: of these, what was on its way to a backend that went away.
-The last line names every counter of frames that were not delivered; with --json all of them are in "undelivered".`,
+At the end, every counter of frames that were not delivered is named; with
+--json they are in "undelivered".`,
   run: demo,
 });
 
