@@ -15,6 +15,7 @@ import {
 } from "../src/drivers/advanced/descriptors.ts";
 import { QueueControl, Word } from "../src/drivers/queue_control.ts";
 import { attachPair } from "../src/drivers/registry.ts";
+import { inPlace } from "./in_place.ts";
 import { IrqLine } from "../src/irq/line.ts";
 import { Mempool } from "../src/mempool.ts";
 import { QueueCounters } from "../src/stats.ts";
@@ -123,10 +124,11 @@ export class IntelRings {
     bus: RegisterQueueBus = NO_REGISTERS,
     options: Partial<DeviceConfig> = {},
   ) {
+    const domain = inPlace();
     this.pool = Mempool.create({
       entries: ENTRIES_PER_DESCRIPTOR * ring,
       debug: false,
-    });
+    }, domain);
     const buffer = new SharedArrayBuffer(2 * ring * DESCRIPTOR_BYTES);
     this.buffer = buffer;
     const rx = new Int32Array(buffer, 0, ring * DESCRIPTOR_WORDS);
@@ -143,6 +145,7 @@ export class IntelRings {
       index: 0,
       rings: { buffer, rxOffset: 0, txOffset: tx.byteOffset },
       pool: this.pool.description,
+      reachable: domain.pools.buffer,
       counters: QueueCounters.allocate(),
       control: this.control.buffer,
       irqFd: this.#lines[0].fd,

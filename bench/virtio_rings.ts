@@ -18,13 +18,14 @@ import {
   virtqueueLayout,
 } from "../src/drivers/virtio/layout.ts";
 import { createRxQueue, createTxQueue } from "../src/drivers/virtio/queues.ts";
+import { inPlace } from "./in_place.ts";
 import { IrqLine } from "../src/irq/line.ts";
 import { Mempool } from "../src/mempool.ts";
 import { QueueCounters } from "../src/stats.ts";
 
 /** What the device writes for a frame of 60 bytes: the header, and then the frame. */
 const FRAME = 12 + 60;
-/** `num_buffers` in the header's third word: the pool has no I/O virtual addresses, so these are places in it. */
+/** `num_buffers` in the header's third word. */
 const ONE_BUFFER = 1 << 16;
 /** A packed descriptor's AVAIL and USED bits in its last word, and its flag for buffers that are written. */
 const AVAIL = 1 << 23;
@@ -51,7 +52,8 @@ abstract class VirtioRings {
     notify?: (virtqueue: number) => void,
   ) {
     const features = acceptedFeatures(featureBits(["version-1", ...names]));
-    this.pool = Mempool.create({ entries: 4 * depth, debug: false });
+    const domain = inPlace();
+    this.pool = Mempool.create({ entries: 4 * depth, debug: false }, domain);
     const rx = virtqueueLayout(features, depth, "rx");
     const tx = virtqueueLayout(features, depth, "tx");
     const buffer = new SharedArrayBuffer(rx.bytes + tx.bytes);
@@ -63,6 +65,7 @@ abstract class VirtioRings {
       index: 0,
       rings: { buffer, rxOffset: 0, txOffset: rx.bytes },
       pool: this.pool.description,
+      reachable: domain.pools.buffer,
       counters: QueueCounters.allocate(),
       control: QueueControl.allocate(depth, depth),
       irqFd: this.#lines[0].fd,

@@ -55,8 +55,13 @@ export interface TxQueue {
   /**
    * Hands packets to the card, in order, from the start of `batch`, and frees those that were sent before.
    * Returns how many the ring had room for; these belong to the queue now, the others still to the caller.
+   *
+   * It stops before a packet of a pool that the card cannot reach, see {@linkcode Device.attachMempool}.
+   * @throws {IxlError} "pool-unreachable" when that is the first packet.
    */
   send(batch: Batch): number;
+  /** Whether the card can send packets of this pool from where they are. */
+  reaches(pool: Mempool): boolean;
   /**
    * Frees what the card has sent. `send()` does so by itself: call it only where nothing is sent for long while the
    * packets are needed. Returns the number of descriptors freed.
@@ -86,6 +91,8 @@ export interface QueueDescription {
   readonly rings: RingsDescription;
   /** The pool that received packets come from. */
   readonly pool: MempoolDescription;
+  /** The pools that the device can reach: see `dma/pool_set.ts`. */
+  readonly reachable: SharedArrayBuffer;
   /** Live counters. */
   readonly counters: SharedArrayBuffer;
   /** Stop word, owner, and ring positions: see `drivers/queue_control.ts`. */
@@ -257,6 +264,13 @@ export interface Device extends AsyncDisposable {
   /** Forgets what was counted since the last call. */
   resetStats(): void;
 
+  /**
+   * Lets the device send packets of a pool that was made for another device, or for none, from where they are. `run()`
+   * does so for all pools of its devices. There is nothing to undo: closing either device does that.
+   * @throws {IxlError} "pool-unreachable" when the device cannot reach that memory, and why. Copy the packets then, as
+   * {@linkcode QueueContext.sendAll} does.
+   */
+  attachMempool(pool: Mempool): void;
   /** Adds packets to a queue's pool, while it runs. Resolves when its owner uses them. */
   extendRxMempool(queue: number, entries: number): Promise<void>;
   /** Takes packets away from a queue's pool, while it runs; memory returns to the system as they come free. */

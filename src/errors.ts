@@ -20,6 +20,7 @@ export type IxlErrorCode =
   | "device-gone"
   | "device-fault"
   | "pool-misuse"
+  | "pool-unreachable"
   | "worker-failed"
   | "system";
 

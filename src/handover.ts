@@ -11,7 +11,7 @@ import { SpscRing } from "./spsc_ring.ts";
 export interface HandoverDescription {
   /** Carries handles to the receiver. */
   readonly ring: SharedArrayBuffer;
-  /** The packets' pool, with the ring that carries freed ones home. */
+  /** The packets' pool, whose freed packets travel home. */
   readonly pool: MempoolDescription;
 }
 

@@ -3,11 +3,12 @@
  *
  * @module
  */
+import { AddressSpace } from "./dma/address_space.ts";
 import type { DmaDomain } from "./dma/domain.ts";
 import { DmaMemory, type DmaMemoryOptions } from "./dma/memory.ts";
 import { ConfigError, IxlError, PoolError } from "./errors.ts";
+import { type Claim, claimNumber } from "./dma/claim.ts";
 import { readEnv } from "./log.ts";
-import { SpscRing } from "./spsc_ring.ts";
 
 /** A packet: the pool's id above {@linkcode INDEX_BITS} bits of entry index. Never 0, always below 2³⁰. */
 export type Handle = number;
@@ -43,6 +44,10 @@ const EXHAUSTED = 4;
 const MAPPED = 5;
 /** How often memory for a resize could not be had. Written by the allocating side. */
 const REFUSED = 6;
+/** The packet that was freed last by an isolate that does not own the pool; the others follow in `nextSegments`. */
+const RETURNED = 7;
+/** Not 0: packets were lent to other isolates, which may hold some. Written by the owner. */
+const LENT = 8;
 const HEADER_WORDS = 16;
 
 /** Per-entry state above the limit (`parked`) and, in debug mode, everywhere. */
@@ -71,6 +76,8 @@ export interface MempoolDescription {
   readonly buffer: SharedArrayBuffer;
   /** Where entry 0 begins in `buffer`, after its {@linkcode HEADROOM}. */
   readonly byteOffset: number;
+  /** Where the pool's memory begins in the process. */
+  readonly address: bigint;
   /** I/O virtual address of entry 0, after its {@linkcode HEADROOM}. */
   readonly iova: bigint;
   /** Usable bytes of an entry. */
@@ -83,15 +90,34 @@ export interface MempoolDescription {
   readonly control: SharedArrayBuffer;
   /** Whether misuse is caught. */
   readonly debug: boolean;
-  /** A ring that carries freed handles to the owner, for an isolate that does not own the pool. */
-  readonly home?: SharedArrayBuffer;
+  /** True for an isolate that does not own the pool: what it frees travels home to the owner. */
+  readonly lent?: boolean;
 }
 
 /** Asks whoever owns the memory to make a pool's first `entries` entries usable; returns when they are. */
 export type GrowMemory = (pool: Mempool, entries: number) => void;
 
+/** A device that reaches the pools of other devices. */
+export interface PoolUser {
+  /** Takes back what the device has of a pool that is about to go, or stops the device's queues. */
+  giveBack(pool: Mempool): Promise<void>;
+}
+
+interface Attachment {
+  /** How many devices behind it have asked for the pool. */
+  users: number;
+}
+
+interface PoolMemory {
+  readonly bytes: DmaMemory;
+  /** Where devices reach it. */
+  readonly domains: Map<DmaDomain, Attachment>;
+  readonly claim: Claim;
+  /** Devices of other kinds or owners that send its packets. */
+  readonly users: Set<PoolUser>;
+}
+
 const poolsById: (Mempool | undefined)[] = [];
-let lastId = 0;
 
 /**
  * A pool of packet buffers. One isolate owns it at a time, hence there are no locks; other isolates get handles
@@ -158,10 +184,9 @@ export class Mempool {
   readonly debug: boolean;
   readonly #parked: Uint8Array;
   readonly #state: Uint8Array;
-  readonly #home: SpscRing | undefined;
-  readonly #returns: SpscRing[] = [];
-  readonly #returned = new Uint32Array(256);
-  #memory: { bytes: DmaMemory; domain: DmaDomain | undefined } | undefined;
+  /** True where another isolate owns the pool, and packets that are freed here travel home. */
+  readonly lent: boolean;
+  #memory: PoolMemory | undefined;
   #grow: GrowMemory;
 
   private constructor(
@@ -197,7 +222,7 @@ export class Mempool {
     this.segmentSizes = control.take(Uint16Array, maxEntries);
     this.#parked = control.take(Uint8Array, maxEntries);
     this.#state = control.take(Uint8Array, maxEntries);
-    this.#home = description.home && new SpscRing(description.home);
+    this.lent = description.lent ?? false;
     this.#grow = grow;
     poolsById[this.id] = this;
   }
@@ -209,19 +234,34 @@ export class Mempool {
    */
   static create(options: MempoolOptions, domain?: DmaDomain): Mempool {
     const sizes = checkedSizes(options);
-    const id = takeId();
+    const claim = claimId();
+    try {
+      return Mempool.#create(options, sizes, claim, domain);
+    } catch (error) {
+      claim.release();
+      throw error;
+    }
+  }
+
+  static #create(
+    options: MempoolOptions,
+    sizes: Sizes,
+    claim: Claim,
+    domain: DmaDomain | undefined,
+  ): Mempool {
     const bytes = DmaMemory.allocate({
       ...(domain?.pagewise ? { unit: sizes.stride } : {}),
       label: "ixl-mempool",
       contiguous: domain?.contiguous ?? false,
-      fileBacked: domain?.fileBacked ?? false,
+      // A file can be handed to a device that is another process, whichever device the pool is made for.
+      fileBacked: domain?.fileBacked ? true : "if-possible",
       ...options.memory,
       bytes: sizes.entries * sizes.stride,
       reserve: sizes.maxEntries * sizes.stride,
     });
-    let iova = 0n;
+    let iova: bigint;
     try {
-      iova = domain?.attach(bytes) ?? 0n;
+      iova = domain?.attach(bytes) ?? AddressSpace.shared.take(bytes);
     } catch (error) {
       bytes.free();
       throw error;
@@ -231,13 +271,18 @@ export class Mempool {
     const pool = new Mempool({
       ...rest,
       stride,
-      id,
+      id: claim.number,
       buffer: bytes.buffer,
       byteOffset: bytes.byteOffset + HEADROOM,
+      address: bytes.address,
       iova: iova + BigInt(HEADROOM),
       control: new SharedArrayBuffer(controlBytes(sizes.maxEntries)),
     }, commitMemory);
-    pool.#memory = { bytes, domain };
+    pool.#memory = { bytes, claim, domains: new Map(), users: new Set() };
+    if (domain !== undefined) {
+      pool.#memory.domains.set(domain, { users: 1 });
+      domain.pools.add(pool.id);
+    }
     pool.header[MAPPED] = entries;
     pool.#parked.fill(AT_HOME);
     pool.resize(entries);
@@ -246,14 +291,17 @@ export class Mempool {
   }
 
   /**
-   * Makes a pool of another isolate usable in this one: as its new owner, or, when the description has a `home`
-   * ring, as a guest whose frees travel home.
+   * Makes a pool of another isolate usable in this one: as its new owner, or, when the description says that it is
+   * lent, as a guest whose frees travel home.
    */
   static attach(
     description: MempoolDescription,
     grow: GrowMemory = refuseToGrow,
   ): Mempool {
-    return poolsById[description.id] ?? new Mempool(description, grow);
+    const known = poolsById[description.id];
+    // A number is given to another pool only after the first has been destroyed.
+    const same = known?.description.address === description.address;
+    return known !== undefined && same ? known : new Mempool(description, grow);
   }
 
   /** The pool of a handle. Throws when this isolate does not know it. */
@@ -274,6 +322,19 @@ export class Mempool {
       const pool = Mempool.of(segment);
       const next = pool.nextSegments[segment & INDEX_MASK];
       pool.free(segment);
+      segment = next;
+    }
+  }
+
+  /** Sends every segment of a packet home to its owner, from whichever isolate. */
+  static returnChain(handle: Handle): void {
+    let segment = handle;
+    while (segment !== 0) {
+      const pool = Mempool.of(segment);
+      const index = segment & INDEX_MASK;
+      const next = pool.nextSegments[index];
+      pool.offloads[index] = 0;
+      pool.#sendHome(segment);
       segment = next;
     }
   }
@@ -333,7 +394,7 @@ export class Mempool {
   }
 
   #allocateSlowly(): Handle {
-    this.#drainReturns();
+    if (this.header[RETURNED] !== 0) this.#takeReturned();
     if (this.header[FREE_COUNT] > 0) return this.allocate();
     this.header[EXHAUSTED]++;
     return 0;
@@ -350,7 +411,7 @@ export class Mempool {
     if (this.debug) this.#assertFreeable(handle);
     this.nextSegments[index] = 0;
     this.offloads[index] = 0;
-    if (this.#home !== undefined) return this.#sendHome(handle);
+    if (this.lent) return this.#sendHome(handle);
     const { header } = this;
     if (index >= header[LIMIT]) return this.#park(index);
     this.freeStack[header[FREE_COUNT]++] = handle;
@@ -379,14 +440,23 @@ export class Mempool {
    * {@linkcode sync}, which its receive queue does at least once in a round of the ring.
    */
   resize(entries: number): void {
-    if (entries < 1 || entries > this.maxEntries) {
+    if (!(entries >= 1 && entries <= this.maxEntries)) {
       throw new ConfigError(
         "entries",
-        `a pool of ${entries} entries is not within 1 to ${this.maxEntries} (maxEntries)`,
+        `a pool must have 1 to ${this.maxEntries} (maxEntries) entries, not ${entries}`,
       );
     }
-    this.#grow(this, entries);
-    Atomics.store(this.header, TARGET, entries);
+    const before = Atomics.load(this.header, TARGET);
+    try {
+      do {
+        this.#grow(this, entries);
+        Atomics.store(this.header, TARGET, entries);
+        // A release in another isolate may have looked at the target just before.
+      } while (Atomics.load(this.header, MAPPED) < entries);
+    } catch (error) {
+      Atomics.compareExchange(this.header, TARGET, entries, before);
+      throw error;
+    }
   }
 
   /** True when the owner has followed the last {@linkcode resize}. */
@@ -397,7 +467,7 @@ export class Mempool {
 
   /** In the owner: takes back what guests freed, and follows a resize. Cheap when there is nothing to do. */
   sync(): void {
-    if (this.#returns.length > 0) this.#drainReturns();
+    if (this.header[RETURNED] !== 0) this.#takeReturned();
     if (this.header[TARGET] !== this.header[LIMIT]) this.#follow();
   }
 
@@ -407,57 +477,155 @@ export class Mempool {
    */
   releaseMemory(): boolean {
     if (!this.#memory) return true;
-    const { bytes, domain } = this.#memory;
-    const entries = Math.max(
-      Atomics.load(this.header, TARGET),
-      Atomics.load(this.header, NEEDED),
-    );
+    const { bytes, domains } = this.#memory;
+    const { header } = this;
+    const entries = this.#needed();
+    // Before the memory goes: an isolate that extends the pool meanwhile has to ask for it.
+    const before = Atomics.exchange(header, MAPPED, entries);
+    if (this.#needed() > entries) {
+      Atomics.store(header, MAPPED, before);
+      return false;
+    }
     const used = entries * this.stride;
-    bytes.decommit(domain?.shrink(bytes, used) ?? used);
-    this.header[MAPPED] = entries;
+    const kept = [...domains.keys()].map((domain) =>
+      domain.shrink(bytes, used)
+    );
+    bytes.decommit(Math.max(used, ...kept));
     return entries === this.target;
   }
 
-  /** The description for a guest: its frees reach the owner through a ring of their own. */
+  /** Entries whose memory must stay. */
+  #needed(): number {
+    return Math.max(
+      Atomics.load(this.header, TARGET),
+      Atomics.load(this.header, NEEDED),
+    );
+  }
+
+  /** The description for a guest, whose frees travel home to the owner. */
   lend(): MempoolDescription {
-    const home = SpscRing.allocate(this.maxEntries);
-    this.#returns.push(new SpscRing(home));
-    return { ...this.description, home };
+    Atomics.store(this.header, LENT, 1);
+    return { ...this.description, lent: true };
   }
 
   /**
-   * Takes every entry back by force, after all who could hold one have stopped: rings, workers and guests.
-   * Used when a worker died.
+   * Lets the devices of a domain reach the pool. Only where the pool was made.
+   *
+   * @param user The device that will send its packets, where that is not the one that the pool was made for. It is asked
+   * to give them back before the pool goes.
+   * @throws {IxlError} "pool-unreachable" when they cannot, and why.
    */
-  reclaimAll(): void {
-    const { header } = this;
-    this.#returns.length = 0;
+  attachTo(domain: DmaDomain, user: PoolUser): void {
+    const memory = this.#memory;
+    if (memory === undefined) {
+      throw unreachable("it was made by another isolate, or destroyed");
+    }
+    if (memory.users.has(user)) return;
+    const known = memory.domains.get(domain);
+    if (known !== undefined) known.users++;
+    else this.#attach(memory, domain);
+    memory.users.add(user);
+  }
+
+  #attach({ bytes, domains }: PoolMemory, domain: DmaDomain): void {
+    if (domain.pagewise && !bytes.keepsWithinPages(this.stride)) {
+      throw unreachable(
+        "its packets lie across pages, which not every device behind an IOMMU can read: reserve hugepages",
+      );
+    }
+    let iova: bigint;
+    try {
+      iova = domain.attach(bytes);
+    } catch (error) {
+      if (!(error instanceof IxlError)) throw error;
+      throw unreachable(error.message, error);
+    }
+    if (iova + BigInt(HEADROOM) !== this.description.iova) {
+      domain.detach(bytes);
+      throw unreachable(
+        "one of the devices has an IOMMU and the other has none",
+      );
+    }
+    domains.set(domain, { users: 1 });
+    domain.pools.add(this.id);
+  }
+
+  /** Undoes {@linkcode attachTo}: the device no longer uses the pool. */
+  detachFrom(domain: DmaDomain, user: PoolUser): void {
+    const memory = this.#memory;
+    if (memory === undefined || !memory.users.delete(user)) return;
+    const known = memory.domains.get(domain)!;
+    if (--known.users > 0) return;
+    memory.domains.delete(domain);
+    domain.pools.delete(this.id);
+    domain.detach(memory.bytes);
+  }
+
+  /** Waits until no other device has packets of the pool: to be called before {@linkcode destroy}. */
+  async recall(): Promise<void> {
+    for (const user of this.#memory?.users ?? []) await user.giveBack(this);
+  }
+
+  /**
+   * Takes every entry back by force, after the rings and the worker that held them have stopped. Used when a worker
+   * died.
+   *
+   * Packets that were lent to other isolates may still be in their hands and rings. Then only those entries come back that
+   * are known to be free: those of `held`, those that were free before, and those on their way home. The others follow
+   * when they are freed, and what the dead worker had in its hands is lost.
+   *
+   * @param held Handles in rings that have stopped. Those of other pools are passed over.
+   */
+  reclaimAll(held: Iterable<Handle> = []): void {
+    const { header, freeStack } = this;
+    const home = new Uint8Array(this.maxEntries);
+    if (Atomics.load(header, LENT) === 0) home.fill(AT_HOME);
+    else {
+      this.#takeReturned();
+      for (let i = 0; i < header[FREE_COUNT]; i++) {
+        home[freeStack[i] & INDEX_MASK] = AT_HOME;
+      }
+      for (let i = 0; i < home.length; i++) home[i] |= this.#parked[i];
+      for (const handle of held) {
+        if (handle >>> INDEX_BITS !== this.id) continue;
+        home[handle & INDEX_MASK] = AT_HOME;
+      }
+    }
     header[FREE_COUNT] = 0;
-    this.#parked.fill(AT_HOME);
-    this.#state.fill(AT_HOME);
-    this.nextSegments.fill(0);
-    this.offloads.fill(0);
+    header[RETURNED] = 0;
+    for (let i = 0; i < home.length; i++) {
+      if (home[i] !== AT_HOME) continue;
+      this.#parked[i] = AT_HOME;
+      this.#state[i] = AT_HOME;
+      this.nextSegments[i] = 0;
+      this.offloads[i] = 0;
+    }
     header[LIMIT] = 0;
     this.#follow();
   }
 
-  /** Unmaps and frees the memory: once no device and no worker uses it. */
+  /** Unmaps and frees the memory: once no device and no worker uses it. See {@linkcode recall}. */
   destroy(): void {
     if (poolsById[this.id] === this) poolsById[this.id] = undefined;
     if (!this.#memory) return;
-    const { bytes, domain } = this.#memory;
+    const { bytes, domains, claim } = this.#memory;
     this.#memory = undefined;
-    domain?.detach(bytes);
+    if (domains.size === 0) AddressSpace.shared.giveBack(bytes);
+    for (const domain of domains.keys()) {
+      domain.pools.delete(this.id);
+      domain.detach(bytes);
+    }
     bytes.free();
+    claim.release();
   }
 
   /** For the runtime: commits and maps memory for the first `entries` entries. */
   growMemory(entries: number): void {
     if (!this.#memory) return;
-    const { bytes, domain } = this.#memory;
+    const { bytes, domains } = this.#memory;
     try {
       bytes.commit(entries * this.stride);
-      domain?.grow(bytes);
+      for (const domain of domains.keys()) domain.grow(bytes);
     } catch (error) {
       Atomics.add(this.header, REFUSED, 1);
       throw error;
@@ -535,30 +703,43 @@ export class Mempool {
     this.releaseMemory();
   }
 
+  /** Puts a packet before those that others freed. The owner takes them all at once. */
   #sendHome(handle: Handle): void {
-    // The ring has room for every entry of the pool: it is full only when something was freed twice.
-    if (!this.#home!.pushOne(handle)) {
-      throw new PoolError(
-        `handle 0x${handle.toString(16)} was freed more than once`,
-      );
+    const { header, nextSegments } = this;
+    for (;;) {
+      const first = Atomics.load(header, RETURNED);
+      if (first === handle) throw this.#freedTwice(handle);
+      nextSegments[handle & INDEX_MASK] = first;
+      const now = Atomics.compareExchange(header, RETURNED, first, handle);
+      if (now === first) return;
     }
   }
 
-  #drainReturns(): void {
-    for (const ring of this.#returns) {
-      let count = ring.shift(this.#returned, this.#returned.length);
-      while (count > 0) {
-        for (let i = 0; i < count; i++) this.#takeHome(this.#returned[i]);
-        count = ring.shift(this.#returned, this.#returned.length);
-      }
+  /** Takes back what other isolates freed. */
+  #takeReturned(): void {
+    const { nextSegments, maxEntries } = this;
+    let handle = Atomics.exchange(this.header, RETURNED, 0);
+    for (let count = 0; handle !== 0; count++) {
+      // A packet that is freed twice makes the list a circle.
+      if (count === maxEntries) throw this.#freedTwice(handle);
+      const index = handle & INDEX_MASK;
+      const next = nextSegments[index];
+      nextSegments[index] = 0;
+      this.#takeHome(handle);
+      handle = next;
     }
+  }
+
+  #freedTwice(handle: Handle): PoolError {
+    return new PoolError(`packet 0x${handle.toString(16)} was freed twice`);
   }
 
   #takeHome(handle: Handle): void {
     const index = handle & INDEX_MASK;
     const { header } = this;
-    if (index >= header[LIMIT]) this.#park(index);
-    else this.freeStack[header[FREE_COUNT]++] = handle;
+    if (index >= header[LIMIT]) return this.#park(index);
+    if (header[FREE_COUNT] >= header[LIMIT]) throw this.#freedTwice(handle);
+    this.freeStack[header[FREE_COUNT]++] = handle;
   }
 
   #initialise(index: number): void {
@@ -634,13 +815,15 @@ function controlBytes(maxEntries: number): number {
     2 * roundUp64(maxEntries * 2) + 2 * roundUp64(maxEntries);
 }
 
-function checkedSizes(options: MempoolOptions): {
-  entries: number;
-  maxEntries: number;
-  entrySize: number;
-  stride: number;
-  debug: boolean;
-} {
+interface Sizes {
+  readonly entries: number;
+  readonly maxEntries: number;
+  readonly entrySize: number;
+  readonly stride: number;
+  readonly debug: boolean;
+}
+
+function checkedSizes(options: MempoolOptions): Sizes {
   const { entries } = options;
   const entrySize = options.entrySize || DEFAULT_ENTRY_SIZE;
   const maxEntries = options.maxEntries ?? Math.min(entries * 8, INDEX_MASK);
@@ -664,15 +847,17 @@ function checkedSizes(options: MempoolOptions): {
   return { entries, maxEntries, entrySize, stride, debug };
 }
 
-function takeId(): number {
-  for (let tries = 0; tries < MAX_POOL_ID; tries++) {
-    lastId = (lastId % MAX_POOL_ID) + 1;
-    if (poolsById[lastId] === undefined) return lastId;
-  }
+function claimId(): Claim {
+  const claim = claimNumber("pool", MAX_POOL_ID);
+  if (claim !== undefined) return claim;
   throw new IxlError(
     "out-of-memory",
-    `more than ${MAX_POOL_ID} pools: destroy some`,
+    `there are ${MAX_POOL_ID} pools already: destroy some`,
   );
+}
+
+function unreachable(reason: string, cause?: Error): IxlError {
+  return new IxlError("pool-unreachable", reason, cause && { cause });
 }
 
 function assertCount(count: number): void {

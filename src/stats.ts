@@ -20,6 +20,7 @@ export const Slot = {
   user: 11,
   abandoned: 12,
   txErrors: 13,
+  copied: 14,
 } as const;
 
 /** The name of a counter. */
@@ -39,6 +40,7 @@ const SLOTS = Object.keys(Slot) as CounterName[];
  * - `irqs`: times the queue slept and was woken by its interrupt; `polls`: receives without sleeping
  * - `modeSwitches`: changes between interrupt and polling mode; `polling`: 1 while polling
  * - `user`: for the user's own count
+ * - `copied`: packets that were copied to be sent, because the device cannot reach where they were received
  * - `abandoned`: packets that were with the device and not reported as sent when it was reset or its backend went away
  *
  * Each is kept in two parts, so that tight loops add 32-bit integers, for which V8 neither converts nor allocates

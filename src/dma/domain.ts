@@ -4,12 +4,15 @@
  * @module
  */
 import type { DmaMemory } from "./memory.ts";
+import type { PoolSet } from "./pool_set.ts";
 
 /**
- * One address space that all devices of the process share, so that a packet received on one card can be sent on
- * another without a copy.
+ * The memory that one device reaches, or several behind one IOMMU. Memory can be attached to several domains, and has
+ * the same address in each, so that a packet received on one device can be sent on another without a copy.
  */
 export interface DmaDomain {
+  /** The pools that are attached. Kept by {@linkcode Mempool}. */
+  readonly pools: PoolSet;
   /** True where devices use physical addresses: only memory that was allocated `contiguous` can be attached. */
   readonly contiguous?: boolean;
   /** True where other processes are the devices: only memory that was allocated `fileBacked` can be attached. */
@@ -20,8 +23,9 @@ export interface DmaDomain {
    */
   readonly pagewise?: boolean;
   /**
-   * Sets I/O virtual addresses aside for the whole reservation and maps the committed part.
+   * Maps the committed part at the address that the memory has in this process, and returns that address.
    * The range never crosses a multiple of 4 GiB: the upper half of an address is the same for all its bytes.
+   * @throws {IxlError} "out-of-iova" or "not-supported" when the device cannot reach this memory.
    */
   attach(memory: DmaMemory): bigint;
   /** Maps what was committed since the last call. */
@@ -31,7 +35,7 @@ export interface DmaDomain {
    * still mapped ends, which may be later: an IOMMU unmaps whole pieces.
    */
   shrink(memory: DmaMemory, bytes: number): number;
-  /** Unmaps all of it and gives the addresses back: to be called before {@linkcode DmaMemory.free}. */
+  /** Unmaps all of it: to be called before {@linkcode DmaMemory.free}. */
   detach(memory: DmaMemory): void;
 }
 

@@ -13,6 +13,8 @@ export interface IovaRange {
   readonly end: bigint;
 }
 
+const EVERYWHERE: readonly IovaRange[] = [{ start: 0n, end: 1n << 64n }];
+
 /**
  * First-fit allocator, lowest addresses first: an emulated IOMMU may have only 39 address bits.
  *
@@ -39,22 +41,31 @@ export class IovaAllocator {
 
   /**
    * Takes `length` bytes at a multiple of `alignment`, a power of two.
+   *
+   * @param within The ranges to choose from. Default: all.
    * @throws {IxlError} "out-of-iova" when no allowed range has room.
    */
-  allocate(length: number, alignment: number): bigint {
+  allocate(
+    length: number,
+    alignment: number,
+    within: readonly IovaRange[] = EVERYWHERE,
+  ): bigint {
     const size = BigInt(length);
     const align = BigInt(alignment);
     for (const [i, range] of this.#free.entries()) {
-      const start = (range.start + align - 1n) & ~(align - 1n);
-      const end = start + size;
-      if (end > range.end) continue;
-      const pieces = [
-        { start: range.start, end: start },
-        { start: end, end: range.end },
-      ].filter((piece) => piece.end > piece.start);
-      this.#free.splice(i, 1, ...pieces);
-      this.#taken.set(start, end);
-      return start;
+      for (const { start: from, end: to } of within) {
+        const lowest = range.start > from ? range.start : from;
+        const start = (lowest + align - 1n) & ~(align - 1n);
+        const end = start + size;
+        if (end > range.end || end > to) continue;
+        const pieces = [
+          { start: range.start, end: start },
+          { start: end, end: range.end },
+        ].filter((piece) => piece.end > piece.start);
+        this.#free.splice(i, 1, ...pieces);
+        this.#taken.set(start, end);
+        return start;
+      }
     }
     throw new IxlError(
       "out-of-iova",

@@ -5,8 +5,10 @@
  */
 import { IxlError } from "../errors.ts";
 import type { DmaDomain, IommuMap } from "./domain.ts";
-import type { IovaAllocator } from "./iova.ts";
+import { AddressSpace } from "./address_space.ts";
+import type { IovaRange } from "./iova.ts";
 import { type DmaMemory, HUGEPAGE_2M } from "./memory.ts";
+import { PoolSet } from "./pool_set.ts";
 
 /** Longest piece of memory that is mapped at once. */
 const LONGEST_PIECE = HUGEPAGE_2M;
@@ -17,27 +19,28 @@ interface Attachment {
   readonly ends: number[];
 }
 
-/** A {@linkcode DmaDomain} over an allocator of addresses and the calls that map them. */
+/** A {@linkcode DmaDomain} over the calls that map addresses. */
 export class MappedDomain implements DmaDomain {
+  /** {@inheritDoc DmaDomain.pools} */
+  readonly pools: PoolSet = new PoolSet();
   /** {@inheritDoc DmaDomain.pagewise} */
   readonly pagewise: boolean;
   readonly #attached = new Map<DmaMemory, Attachment>();
 
   /**
-   * @param iovas The addresses that may be used.
    * @param iommu The calls that map them.
+   * @param usable The addresses that may be used. Default: all that the process gives out.
    */
   constructor(
-    readonly iovas: IovaAllocator,
     readonly iommu: IommuMap,
+    public usable?: readonly IovaRange[],
   ) {
     this.pagewise = iommu.pagewise ?? false;
   }
 
   /** {@inheritDoc DmaDomain.attach} */
   attach(memory: DmaMemory): bigint {
-    const alignment = Math.max(HUGEPAGE_2M, nextPowerOfTwo(memory.reserved));
-    const iova = this.iovas.allocate(memory.reserved, alignment);
+    const iova = AddressSpace.shared.take(memory, this.usable);
     this.#attached.set(memory, { iova, ends: [] });
     try {
       this.grow(memory);
@@ -76,8 +79,8 @@ export class MappedDomain implements DmaDomain {
   /** {@inheritDoc DmaDomain.detach} */
   detach(memory: DmaMemory): void {
     this.shrink(memory, 0);
-    this.iovas.free(this.#entry(memory).iova);
     this.#attached.delete(memory);
+    AddressSpace.shared.giveBack(memory);
   }
 
   #entry(memory: DmaMemory): Attachment {
@@ -85,8 +88,4 @@ export class MappedDomain implements DmaDomain {
     if (entry) return entry;
     throw new IxlError("out-of-iova", "this memory is not attached");
   }
-}
-
-function nextPowerOfTwo(value: number): number {
-  return 2 ** Math.ceil(Math.log2(value));
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ConfigError, IxlError } from "../errors.ts";
+import { ConfigError, IxlError, SystemError } from "../errors.ts";
 import { onNumaNode } from "../ffi/cpu.ts";
 import {
   addressOf,
@@ -43,8 +43,11 @@ export interface DmaMemoryOptions {
   readonly backing?: DmaBacking | "auto";
   /** One piece of RAM, not only of address space: 2 MiB hugepages that are neighbours. For devices without IOMMU. */
   readonly contiguous?: boolean;
-  /** On a file that another process can map: a memfd where it would be plain memory. */
-  readonly fileBacked?: boolean;
+  /**
+   * On a file that another process can map: a memfd where it would be plain memory. With "if-possible" it stays plain
+   * where the kernel allows no memfd.
+   */
+  readonly fileBacked?: boolean | "if-possible";
   /** Lock plain pages in RAM: for devices whose IOMMU does not pin them. */
   readonly lock?: boolean;
   /** The NUMA node to prefer; -1, the default, for no preference. */
@@ -159,8 +162,23 @@ export class DmaMemory {
     wanted: DmaBacking,
     options: DmaMemoryOptions,
   ): DmaMemory {
-    const needsFile = wanted === "plain" && options.fileBacked;
-    const memory = new DmaMemory(needsFile ? "memfd" : wanted, options);
+    if (wanted === "plain" && options.fileBacked) {
+      try {
+        return DmaMemory.#commitOn("memfd", options);
+      } catch (error) {
+        const isRefused = error instanceof SystemError &&
+          error.call === "memfd_create";
+        if (options.fileBacked !== "if-possible" || !isRefused) throw error;
+      }
+    }
+    return DmaMemory.#commitOn(wanted, options);
+  }
+
+  static #commitOn(
+    backing: DmaBacking,
+    options: DmaMemoryOptions,
+  ): DmaMemory {
+    const memory = new DmaMemory(backing, options);
     try {
       memory.commit(options.bytes / (options.unit ?? 1) * memory.unit);
     } catch (error) {
@@ -183,6 +201,11 @@ export class DmaMemory {
   /** The memfd behind it, for sharing with another process; undefined for plain memory. */
   get fd(): number | undefined {
     return this.#memfd?.fd;
+  }
+
+  /** Whether units of this length, which lie one behind the other, cross a page only where they are longer than one. */
+  keepsWithinPages(unit: number): boolean {
+    return this.pageSize !== PAGE_SIZE || wholeInPage(unit) === unit;
   }
 
   /** Makes at least the first `bytes` bytes usable. Returns the bytes committed. */

@@ -6,9 +6,12 @@
 import { IxlError } from "../errors.ts";
 import type { DmaDomain } from "./domain.ts";
 import type { DmaMemory } from "./memory.ts";
+import { PoolSet } from "./pool_set.ts";
 
 /** A {@linkcode DmaDomain} in which nothing is mapped: an address is where the memory lies in RAM. */
 export class PhysicalDomain implements DmaDomain {
+  /** {@inheritDoc DmaDomain.pools} */
+  readonly pools: PoolSet = new PoolSet();
   /** {@inheritDoc DmaDomain.contiguous} */
   readonly contiguous = true;
 

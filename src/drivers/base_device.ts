@@ -20,6 +20,7 @@ import {
   NotSupportedError,
 } from "../errors.ts";
 import { log } from "../log.ts";
+import { INDEX_BITS, Mempool, type PoolUser } from "../mempool.ts";
 import { formatMac, parseMac } from "../net/ethernet.ts";
 import type { PciIds } from "../pci/ids.ts";
 import { type DeviceStats, emptyStats, QueueCounters } from "../stats.ts";
@@ -44,6 +45,10 @@ const STATISTICS_INTERVAL_MS = 60_000;
 const REMOVAL_INTERVAL_MS = 100;
 /** In the place of an owner's token while the device itself looks after a queue's pool. */
 const DEVICE_TOKEN = -1;
+/** How long the packets of another device may stay in a transmit ring before the queue is stopped for their sake. */
+const RECALL_TIMEOUT_MS = 1000;
+/** The handle in a slot, without the marks of a driver: handles stay below 2³⁰. */
+const SLOT_HANDLE = 0x3fffffff;
 const MULTICAST_BIT = 1;
 
 type Timer = ReturnType<typeof setInterval>;
@@ -58,7 +63,7 @@ export interface LocalPair extends QueuePair {
  * right order.
  */
 export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
-  implements Device {
+  implements Device, PoolUser {
   abstract readonly driver: string;
   abstract readonly model: string;
   abstract readonly features: DeviceFeatures;
@@ -81,6 +86,10 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   readonly #removalHandlers = new Set<() => void | Promise<void>>();
   #removalTimer: Timer | undefined;
   #removed = false;
+  /** Pools of other devices that this one reaches. */
+  readonly #foreignPools = new Set<Mempool>();
+  /** Resolved when a device that closes does no DMA any more. */
+  readonly #stopped = Promise.withResolvers<void>();
 
   /**
    * @param bus The device on its bus, which belongs to this object from then on.
@@ -299,6 +308,57 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     this.readStats();
   }
 
+  attachMempool(pool: Mempool): void {
+    const { queues } = this.#openMemory();
+    if (queues.some((queue) => queue.pool === pool)) return;
+    try {
+      pool.attachTo(this.bus.dma, this);
+    } catch (error) {
+      if (!(error instanceof IxlError) || error.code !== "pool-unreachable") {
+        throw error;
+      }
+      throw new IxlError(
+        "pool-unreachable",
+        `${this.address} cannot reach pool ${pool.id}: ${error.message}`,
+        { cause: error },
+      );
+    }
+    this.#foreignPools.add(pool);
+  }
+
+  /** For the pool of another device, which closes: waits until no transmit ring here has packets of it. */
+  async giveBack(pool: Mempool): Promise<void> {
+    if (this.closed) return await this.#stopped.promise;
+    const { queues } = this.#openMemory();
+    await Promise.all(queues.map((_, index) => this.#giveBack(index, pool)));
+    this.#detach(pool);
+  }
+
+  async #giveBack(index: number, pool: Mempool): Promise<void> {
+    const { control: { words, txSlots } } = this.#queue(index);
+    const holdsSome = () =>
+      txSlots.some((slot) => (slot & SLOT_HANDLE) >>> INDEX_BITS === pool.id);
+    const isGivenBack = () => {
+      // A worker that uses the queue takes them back itself.
+      const isMine = this.#pairs[index] !== undefined || words[Word.Stop] !== 0;
+      if (isMine && holdsSome() && !this.closed) this.queue(index).tx.reclaim();
+      return !holdsSome();
+    };
+    if (await until(isGivenBack, RECALL_TIMEOUT_MS)) return;
+    log(
+      "warn",
+      this.address,
+      `queue ${index} is stopped: it has packets of another device, which is closed`,
+    );
+    this.stopQueue(index);
+    await this.stopRings(index);
+  }
+
+  #detach(pool: Mempool): void {
+    this.#foreignPools.delete(pool);
+    pool.detachFrom(this.bus.dma, this);
+  }
+
   extendRxMempool(queue: number, entries: number): Promise<void> {
     assertCount(entries);
     return this.#resizeInTurn(queue, entries);
@@ -355,12 +415,20 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   async haltQueue(index: number): Promise<void> {
     this.stopQueue(index);
     await this.stopRings(index);
+    const { pool, control: { txSlots } } = this.#queue(index);
+    for (const [i, slot] of txSlots.entries()) {
+      const handle = slot & SLOT_HANDLE;
+      if (handle === 0 || handle >>> INDEX_BITS === pool.id) continue;
+      txSlots[i] = 0;
+      Mempool.returnChain(handle);
+    }
   }
 
   async restartQueue(index: number): Promise<void> {
-    const { pool, irq } = this.#queue(index);
+    const { pool, irq, control: { rxSlots, txSlots } } = this.#queue(index);
     await this.haltQueue(index);
-    pool.reclaimAll();
+    const held = [...rxSlots, ...txSlots].map((slot) => slot & SLOT_HANDLE);
+    pool.reclaimAll(held);
     await this.startRings(index);
     irq.clear();
     this.resumeQueue(index);
@@ -388,8 +456,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
 
   /** Memory for commands to the device, as many bytes as {@linkcode memorySizes} says. */
   protected get commandMemory(): MemoryPart {
-    if (this.closed || this.#memory === undefined) throw this.#isClosed();
-    return this.#memory.commands;
+    return this.#openMemory().commands;
   }
 
   /** Ring positions and words that a queue's users share. */
@@ -422,6 +489,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
       index,
       rings: queue.rings,
       pool: queue.pool.description,
+      reachable: this.bus.dma.pools.buffer,
       counters: queue.counters,
       control: queue.control.buffer,
       irqFd: queue.irq.fd,
@@ -481,9 +549,13 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     return this.config.irqTimeoutMs === 0 ? [link.fd] : fds;
   }
 
-  #queue(index: number): QueueMemory {
+  #openMemory(): DeviceMemory {
     if (this.closed || this.#memory === undefined) throw this.#isClosed();
-    const queue = this.#memory.queues[index];
+    return this.#memory;
+  }
+
+  #queue(index: number): QueueMemory {
+    const queue = this.#openMemory().queues[index];
     if (queue !== undefined) return queue;
     throw new ConfigError(
       "queue",
@@ -575,6 +647,13 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
       () => this.#linkWatch?.stop(),
     );
     if (this.#started) await this.#stopHardware();
+    this.#stopped.resolve();
+    await this.#attempt("leave the pools of other devices", () => {
+      for (const pool of this.#foreignPools) this.#detach(pool);
+    });
+    for (const { pool } of memory?.queues ?? []) {
+      await this.#attempt("get packets back", () => pool.recall());
+    }
     await this.#attempt("free the memory", () => memory?.free());
     await this.bus.close();
   }

@@ -68,6 +68,7 @@ const SYMBOLS = {
     parameters: ["i32", "buffer", "i32", "u32", "buffer"],
     result: "i32",
   },
+  getauxval: { parameters: ["usize"], result: "usize" },
   sched_yield: { parameters: [], result: "i32" },
   sched_setaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
   syscall3: {

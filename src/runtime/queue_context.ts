@@ -12,6 +12,7 @@ import { loadNative } from "../ffi/native.ts";
 import { yieldCpu } from "../irq/line.ts";
 import { Mempool } from "../mempool.ts";
 import type { QueueCounters } from "../stats.ts";
+import { PacketCopier } from "./packet_copier.ts";
 import type { WorkerReport, WorkerStart } from "./protocol.ts";
 
 const GROW_TIMEOUT_MS = 5000;
@@ -41,6 +42,8 @@ export class QueueContext {
   readonly pool: Mempool;
   /** Live counters of the first device's queue pair. */
   readonly stats: QueueCounters;
+  /** For each transmit queue that cannot send the packets of all ports from where they are. */
+  readonly #copiers = new Map<TxQueue, PacketCopier>();
 
   /**
    * Gathers what belongs to one queue.
@@ -59,26 +62,34 @@ export class QueueContext {
     this.tx = tx;
     this.pool = rx.pool;
     this.stats = rx.counters;
+    for (const { rx: { pool }, tx } of ports) {
+      if (ports.every((port) => tx.reaches(port.rx.pool))) continue;
+      this.#copiers.set(tx, new PacketCopier(tx, pool));
+    }
   }
 
   /**
    * Sends the whole batch and empties it. While the ring is full it lets the card catch up, so that what is too much
    * is dropped, and counted, by the card that receives and not in here. When the worker is asked to stop meanwhile,
    * the rest is freed and counted as `dropped`. Returns how many were sent.
+   *
+   * Packets that the card cannot reach, because they came from another kind of card whose memory cannot be shared, are
+   * copied into a pool that it can reach, and counted as `copied` among the counters of `tx`.
    */
   sendAll(tx: TxQueue, batch: Batch): number {
+    const copier = this.#copiers.get(tx);
     const count = batch.length;
-    batch.removeFirst(tx.send(batch));
-    while (batch.length > 0) {
+    for (;;) {
+      if (copier !== undefined && copier.copyAll(batch) === 0) tx.reclaim();
+      else batch.removeFirst(tx.send(batch));
+      if (batch.length === 0) return count;
       if (this.stopped) {
         const dropped = batch.free();
         this.stats.add("dropped", dropped);
         return count - dropped;
       }
       yieldCpu();
-      batch.removeFirst(tx.send(batch));
     }
-    return count;
   }
 
   /** True once the program asked this worker to stop, or another took over its queue. One plain load: ask per batch. */

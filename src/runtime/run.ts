@@ -120,6 +120,7 @@ export class Run implements AsyncDisposable {
 
   /** Starts all workers; resolves when each is in the user's function. */
   async start(): Promise<this> {
+    for (const device of this.#devices) this.#attachPools(device);
     const all = Array.from({ length: this.#queues }, (_, i) => i);
     await Promise.all(all.map((queue) => this.#start(queue)));
     return this;
@@ -266,6 +267,27 @@ export class Run implements AsyncDisposable {
       `start of the worker of queue ${queue}`,
       "let its module finish loading, without a wait at its top level",
     );
+  }
+
+  /** Lets a device send the packets of all others from where they are. Where it cannot, `sendAll()` copies them. */
+  #attachPools(device: Device): void {
+    for (const other of this.#devices) {
+      if (other === device) continue;
+      try {
+        for (let queue = 0; queue < this.#queues; queue++) {
+          device.attachMempool(Mempool.attach(other.describeQueue(queue).pool));
+        }
+      } catch (error) {
+        if (!(error instanceof IxlError) || error.code !== "pool-unreachable") {
+          throw error;
+        }
+        log(
+          "warn",
+          device.address,
+          `packets from ${other.address} are copied: ${error.message}`,
+        );
+      }
+    }
   }
 
   /** Every ring stops before any pool is refilled: a packet may be in the ring of another device. */

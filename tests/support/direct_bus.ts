@@ -9,7 +9,6 @@ import type {
   Registers,
 } from "../../src/bus/bus.ts";
 import type { DmaDomain } from "../../src/dma/domain.ts";
-import { IovaAllocator } from "../../src/dma/iova.ts";
 import { MappedDomain } from "../../src/dma/mapped_domain.ts";
 import { IrqLine } from "../../src/irq/line.ts";
 import type { PciIds } from "../../src/pci/ids.ts";
@@ -23,14 +22,13 @@ const COMMAND_MEMORY = 1 << 1;
 const COMMAND_BUS_MASTER = 1 << 2;
 const STEP_INTERVAL_MS = 1;
 const FRAMES_PER_STEP = 64;
-const IOVAS = [{ start: 0x10_0000n, end: 0x80_0000_0000n }];
 
 /** What several cards in one test share. */
 export class DirectWorld {
   readonly table = new DmaTable();
   /** Bytes that cards can reach now. */
   mapped = 0;
-  readonly dma: DmaDomain = new MappedDomain(new IovaAllocator(IOVAS), {
+  readonly dma: DmaDomain = new MappedDomain({
     map: (memory, offset, length, iova) => {
       this.table.map(iova, memory.buffer, memory.byteOffset + offset, length);
       this.mapped += length;

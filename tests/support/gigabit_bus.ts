@@ -10,7 +10,6 @@ import type {
   Registers,
 } from "../../src/bus/bus.ts";
 import type { DmaDomain } from "../../src/dma/domain.ts";
-import { IovaAllocator } from "../../src/dma/iova.ts";
 import { MappedDomain } from "../../src/dma/mapped_domain.ts";
 import type { PciIds } from "../../src/pci/ids.ts";
 
@@ -32,7 +31,6 @@ const MDIC_READY = 1 << 28;
 const SMBI = 1;
 const BMCR = 0;
 const BMCR_RESTART = 1 << 9;
-const IOVAS = [{ start: 0x10_0000n, end: 0x80_0000_0000n }];
 
 /** What a test can choose. */
 export interface GigabitBusOptions {
@@ -74,7 +72,7 @@ export class GigabitBus implements PciBusDevice {
       ...{ vendor: 0x8086, device, revision: 1 },
       ...{ subsystemVendor: 0, subsystemDevice: 0 },
     };
-    this.dma = new MappedDomain(new IovaAllocator(IOVAS), {
+    this.dma = new MappedDomain({
       map: (_memory, _offset, length) => void (this.mapped += length),
       unmap: (_iova, length) => void (this.mapped -= length),
     });

@@ -9,7 +9,6 @@ import type {
   Registers,
 } from "../../src/bus/bus.ts";
 import type { DmaDomain } from "../../src/dma/domain.ts";
-import { IovaAllocator } from "../../src/dma/iova.ts";
 import { MappedDomain } from "../../src/dma/mapped_domain.ts";
 import type { DmaMemory } from "../../src/dma/memory.ts";
 import type { PciIds } from "../../src/pci/ids.ts";
@@ -24,7 +23,6 @@ const FDS_AT_ONCE = 16;
 const PCI_COMMAND = 4;
 const MEMORY = 2;
 const BUS_MASTER = 4;
-const IOVAS = [{ start: 0x20_0000n, end: 0x80_0000_0000n }];
 
 /** A connection as a bus. */
 export class VfioUserBus implements PciBusDevice {
@@ -118,7 +116,7 @@ export class VfioUserBus implements PciBusDevice {
 
 /** Memory that the server maps. */
 function sharedDomain(client: VfioUserClient): DmaDomain {
-  const domain = new MappedDomain(new IovaAllocator(IOVAS), {
+  const domain = new MappedDomain({
     map: ({ fd }, offset, size, address) =>
       assertEquals(client.map({ address, size, offset }, [fd!]), undefined),
     unmap: (address, size) =>
@@ -129,7 +127,7 @@ function sharedDomain(client: VfioUserClient): DmaDomain {
 
 /** Memory that the server asks for. */
 function keptDomain(client: VfioUserClient): DmaDomain {
-  return new MappedDomain(new IovaAllocator(IOVAS), {
+  return new MappedDomain({
     map: (memory: DmaMemory, offset, size, address) => {
       const bytes = memory.u8.subarray(offset, offset + size);
       client.kept.push({ address: Number(address), bytes });

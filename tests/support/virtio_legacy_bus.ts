@@ -13,7 +13,6 @@ import type {
   RegisterWindow,
 } from "../../src/bus/bus.ts";
 import type { DmaDomain } from "../../src/dma/domain.ts";
-import { IovaAllocator } from "../../src/dma/iova.ts";
 import { MappedDomain } from "../../src/dma/mapped_domain.ts";
 import { NotSupportedError } from "../../src/errors.ts";
 import { IrqLine } from "../../src/irq/line.ts";
@@ -56,7 +55,6 @@ const MSIX_CONTROL = 0x42;
 const MSIX_ENABLED = 0x8000;
 const CONFIG_BYTES = 12;
 const STATUS_OFFSET = 6;
-const IOVAS = [{ start: 0x10_0000n, end: 0x80_0000_0000n }];
 const PAIRS_OFFSET = 8;
 const MERGEABLE = 1 << 15;
 const MULTIQUEUE = 1 << 22;
@@ -162,7 +160,7 @@ export class LegacyBus implements BarBusDevice {
     [2, 0, 0, 0, 0, 7].forEach((octet, i) => this.device.setUint8(i, octet));
     this.device.setUint16(STATUS_OFFSET, 1, true);
     this.device.setUint16(PAIRS_OFFSET, pairs, true);
-    const domain = new MappedDomain(new IovaAllocator(IOVAS), {
+    const domain = new MappedDomain({
       map: (memory, offset, length, iova) => {
         const start = memory.byteOffset + offset;
         this.#table.map(iova, memory.buffer, start, length);

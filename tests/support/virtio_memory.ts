@@ -5,7 +5,6 @@
  */
 import { assert } from "@std/assert";
 import type { DmaDomain } from "../../src/dma/domain.ts";
-import { IovaAllocator } from "../../src/dma/iova.ts";
 import { MappedDomain } from "../../src/dma/mapped_domain.ts";
 
 interface Region {
@@ -24,7 +23,7 @@ export class DeviceMemory {
   #ringsEnd = RINGS_START;
 
   /** Where pools are attached. */
-  readonly domain: DmaDomain = new MappedDomain(new IovaAllocator(IOVAS), {
+  readonly domain: DmaDomain = new MappedDomain({
     map: (memory, offset, length, iova) =>
       this.#add(
         Number(iova),
@@ -33,7 +32,7 @@ export class DeviceMemory {
         length,
       ),
     unmap: (iova) => this.#remove(Number(iova)),
-  });
+  }, IOVAS);
 
   /** Lets the device reach a buffer of rings; returns where. */
   addRings(buffer: SharedArrayBuffer): bigint {

@@ -13,7 +13,6 @@ import type {
   Registers,
 } from "../../src/bus/bus.ts";
 import type { DmaDomain } from "../../src/dma/domain.ts";
-import { IovaAllocator } from "../../src/dma/iova.ts";
 import { MappedDomain } from "../../src/dma/mapped_domain.ts";
 import { NotSupportedError } from "../../src/errors.ts";
 import type { PciIds } from "../../src/pci/ids.ts";
@@ -183,8 +182,7 @@ export class VirtioPciBus implements BarBusDevice {
       ...{ subsystemVendor: half(0x2c), subsystemDevice: half(0x2e) },
     };
     const space = { map: () => {}, unmap: () => {} };
-    const iovas = new IovaAllocator([{ start: 1n << 20n, end: 1n << 39n }]);
-    const domain = new MappedDomain(iovas, space);
+    const domain = new MappedDomain(space);
     this.dma = chosen.physical
       ? Object.assign(domain, { contiguous: true })
       : domain;

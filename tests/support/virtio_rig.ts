@@ -124,6 +124,7 @@ export class VirtioRig {
       index: NUMBER,
       rings: { buffer, rxOffset: 0, txOffset: rxBytes },
       pool: this.pool.description,
+      reachable: this.memory.domain.pools.buffer,
       counters: QueueCounters.allocate(),
       control: QueueControl.allocate(rxDepth, txDepth),
       irqFd: this.#lines[0].fd,

@@ -8,7 +8,6 @@ import type {
 } from "../../src/bus/bus.ts";
 import type { VirtioTransport, VirtqueueSetup } from "../../src/bus/virtio.ts";
 import type { DmaDomain } from "../../src/dma/domain.ts";
-import { IovaAllocator } from "../../src/dma/iova.ts";
 import { MappedDomain } from "../../src/dma/mapped_domain.ts";
 import {
   featureBits,
@@ -27,7 +26,6 @@ import {
   writable,
 } from "./virtio_ring.ts";
 
-const IOVAS = [{ start: 0x10_0000n, end: 0x80_0000_0000n }];
 const CONFIG_BYTES = 24;
 const Offset = {
   status: 6,
@@ -362,7 +360,7 @@ export class FakeVirtioBus implements VirtioBusDevice {
     const { pairs = 1, vectors = pairs + 1, interrupts = "eventfd" } = options;
     this.virtio = new FakeVirtio(options);
     const { table } = this.virtio;
-    this.dma = new MappedDomain(new IovaAllocator(IOVAS), {
+    this.dma = new MappedDomain({
       map: (memory, offset, length, iova) => {
         table.map(iova, memory.buffer, memory.byteOffset + offset, length);
         this.mapped += length;

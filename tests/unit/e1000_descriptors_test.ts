@@ -11,6 +11,7 @@ import * as common from "../../src/drivers/intel_gigabit/registers.ts";
 import { QueueControl } from "../../src/drivers/queue_control.ts";
 import { insert, offsetOf, type Register } from "../../src/drivers/register.ts";
 import { ConfigError, NotSupportedError } from "../../src/errors.ts";
+import { reachable } from "../support/reachable.ts";
 import { IrqLine } from "../../src/irq/line.ts";
 import { INDEX_MASK, Mempool } from "../../src/mempool.ts";
 import { PacketFlag } from "../../src/packet.ts";
@@ -62,6 +63,7 @@ function withRings(kind: Kind, test: (rings: Rings) => void): void {
     index,
     rings: { buffer, rxOffset: 0, txOffset: DEPTH * 16 },
     pool: pool.description,
+    reachable: reachable(pool),
     counters: QueueCounters.allocate(),
     control: QueueControl.allocate(DEPTH, DEPTH),
     irqFd: lines[0].fd,

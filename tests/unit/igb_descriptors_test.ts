@@ -15,6 +15,7 @@ import * as shared from "../../src/drivers/intel_gigabit/registers.ts";
 import { QueueControl } from "../../src/drivers/queue_control.ts";
 import { offsetOf, type Register } from "../../src/drivers/register.ts";
 import { ConfigError } from "../../src/errors.ts";
+import { reachable } from "../support/reachable.ts";
 import { IrqLine } from "../../src/irq/line.ts";
 import { INDEX_MASK, Mempool } from "../../src/mempool.ts";
 import { PacketFlag } from "../../src/packet.ts";
@@ -48,6 +49,7 @@ function withRings(test: (rings: Rings) => void): void {
     index: QUEUE,
     rings: { buffer, rxOffset: 0, txOffset: DEPTH * 16 },
     pool: pool.description,
+    reachable: reachable(pool),
     counters: QueueCounters.allocate(),
     control: QueueControl.allocate(DEPTH, DEPTH),
     irqFd: lines[0].fd,

@@ -16,6 +16,7 @@ import {
   type Register,
 } from "../../src/drivers/register.ts";
 import { ConfigError } from "../../src/errors.ts";
+import { reachable } from "../support/reachable.ts";
 import { IrqLine } from "../../src/irq/line.ts";
 import { INDEX_MASK, Mempool } from "../../src/mempool.ts";
 import { QueueCounters } from "../../src/stats.ts";
@@ -48,6 +49,7 @@ function withRings(
     index: 3,
     rings: { buffer, rxOffset: 0, txOffset: RX_DEPTH * 16 },
     pool: pool.description,
+    reachable: reachable(pool),
     counters: QueueCounters.allocate(),
     control: QueueControl.allocate(RX_DEPTH, TX_DEPTH),
     irqFd: lines[0].fd,

@@ -5,7 +5,6 @@
  * @module
  */
 import { receiveMessageOnPort } from "node:worker_threads";
-import { IovaAllocator } from "../../dma/iova.ts";
 import { MappedDomain } from "../../dma/mapped_domain.ts";
 import type { DmaMemory } from "../../dma/memory.ts";
 import {
@@ -19,8 +18,6 @@ import type { SimReply, SimRequest, SimStart } from "./protocol.ts";
 
 const START_TIMEOUT_MS = 30_000;
 const CALL_TIMEOUT_MS = 10_000;
-/** Like the 39 bits of an emulated IOMMU; 0 stays unmapped, so that an address of 0 is always a fault. */
-const IOVAS = [{ start: 1n << 21n, end: 1n << 39n }];
 
 /** The worker that holds the cards. */
 export class SimWorld {
@@ -53,7 +50,7 @@ export class SimWorld {
       doorbellFd: this.doorbell.fd,
     };
     this.#worker.postMessage(start, [port2]);
-    this.dma = new MappedDomain(new IovaAllocator(IOVAS), {
+    this.dma = new MappedDomain({
       map: (memory: DmaMemory, offset, length, iova) =>
         void this.call({
           op: "map",

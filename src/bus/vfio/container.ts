@@ -5,7 +5,7 @@
  * @module
  */
 import type { DmaDomain } from "../../dma/domain.ts";
-import { IovaAllocator } from "../../dma/iova.ts";
+import { AddressSpace, type Limit } from "../../dma/address_space.ts";
 import { MappedDomain } from "../../dma/mapped_domain.ts";
 import { PhysicalDomain } from "../../dma/physical_domain.ts";
 import { IxlError, SystemError } from "../../errors.ts";
@@ -34,8 +34,6 @@ const EBUSY = 16;
 
 /** Where a kernel that does not say lets map: below the 39 bits of a small IOMMU, without the interrupt window. */
 const CAUTIOUS_RANGES = [{ start: 1n << 21n, end: 0xfee00000n }];
-/** Address 0 stays unmapped, so that a descriptor that was never filled is a fault. */
-const FIRST_IOVA = 1n << 21n;
 
 /** An IOMMU group as the kernel numbers it. */
 export interface GroupName {
@@ -59,6 +57,7 @@ export class VfioContainer {
   readonly #groups = new Map<string, Group>();
   readonly #open = new Set<string>();
   #domain: DmaDomain | undefined;
+  #limit: Limit | undefined;
 
   private constructor(kind: IommuKind) {
     this.#kind = kind;
@@ -144,6 +143,7 @@ export class VfioContainer {
       assertViable(fd, number);
       joinContainer(fd, this.#fd);
       this.#domain ??= this.#createDomain();
+      this.#readRanges();
     } catch (error) {
       closeFd(fd);
       throw error;
@@ -156,10 +156,7 @@ export class VfioContainer {
   #createDomain(): DmaDomain {
     setIommu(this.#fd, this.#kind);
     if (this.#kind === IommuKind.none) return new PhysicalDomain();
-    const ranges = (usableRanges(this.#fd) ?? CAUTIOUS_RANGES).map((
-      { start, end },
-    ) => ({ start: start < FIRST_IOVA ? FIRST_IOVA : start, end }));
-    return new MappedDomain(new IovaAllocator(ranges), {
+    return new MappedDomain({
       pagewise: true,
       map: (memory, offset, length, iova) => {
         try {
@@ -172,10 +169,20 @@ export class VfioContainer {
     });
   }
 
+  /** Each group that joins can narrow what all of them can use. */
+  #readRanges(): void {
+    if (!(this.#domain instanceof MappedDomain)) return;
+    const ranges = usableRanges(this.#fd) ?? CAUTIOUS_RANGES;
+    this.#domain.usable = ranges;
+    this.#limit ??= AddressSpace.shared.limit(ranges);
+    this.#limit.ranges = ranges;
+  }
+
   /** Once: its number may be another file's afterwards. */
   #closeIfUnused(): void {
     if (this.#groups.size > 0 || VfioContainer.#current !== this) return;
     VfioContainer.#current = undefined;
+    this.#limit?.[Symbol.dispose]();
     closeFd(this.#fd);
   }
 }

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { DmaDomain } from "../../dma/domain.ts";
 import type { PciIds } from "../../pci/ids.ts";
 import type {
   InterruptVectors,
@@ -31,7 +30,7 @@ export class VhostUserBusDevice implements VirtioBusDevice {
   readonly address: string;
   readonly ids = IDS;
   readonly numaNode: number = -1;
-  readonly dma: DmaDomain = VhostUserDomain.shared;
+  readonly dma: VhostUserDomain = new VhostUserDomain();
   readonly removal = undefined;
   readonly virtio: VhostUserTransport;
   readonly interrupts: InterruptVectors;
@@ -41,7 +40,7 @@ export class VhostUserBusDevice implements VirtioBusDevice {
     const virtio = new VhostUserTransport(
       spec,
       new Endpoint(spec),
-      VhostUserDomain.shared,
+      this.dma,
     );
     this.virtio = virtio;
     this.interrupts = {

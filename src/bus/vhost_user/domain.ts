@@ -1,17 +1,14 @@
 /**
- * The memory that vhost-user backends reach: one address space for all of them, so that a packet received from one is
- * sent to another without a copy.
+ * The memory that a vhost-user backend reaches: the rings of its device, and the pools that the device was given.
  *
  * @module
  */
+import { AddressSpace } from "../../dma/address_space.ts";
 import type { DmaDomain } from "../../dma/domain.ts";
-import { type DmaMemory, HUGEPAGE_2M } from "../../dma/memory.ts";
+import type { DmaMemory } from "../../dma/memory.ts";
+import { PoolSet } from "../../dma/pool_set.ts";
 import { IxlError } from "../../errors.ts";
 import type { MemoryRegion } from "./protocol.ts";
-
-/** Address 0 stays unused, so that a descriptor that was never filled is a fault. */
-const FIRST_IOVA = BigInt(HUGEPAGE_2M);
-const LAST_IOVA = 1n << 47n;
 
 /** A backend that uses the memory now. */
 export interface MemoryUser {
@@ -32,12 +29,10 @@ interface Attachment {
 
 /** A {@linkcode DmaDomain} that tells backends of its memory. */
 export class VhostUserDomain implements DmaDomain {
-  /** The one of this process. */
-  static readonly shared: VhostUserDomain = new VhostUserDomain();
-
+  /** {@inheritDoc DmaDomain.pools} */
+  readonly pools: PoolSet = new PoolSet();
   /** {@inheritDoc DmaDomain.fileBacked} */
   readonly fileBacked = true;
-  #nextIova = FIRST_IOVA;
   readonly #attached = new Map<DmaMemory, Attachment>();
   readonly #users = new Set<MemoryUser>();
 
@@ -75,12 +70,12 @@ export class VhostUserDomain implements DmaDomain {
         "a vhost-user backend only reaches memory that has a file: hugepages or a memfd",
       );
     }
-    const iova = this.#allocate(memory.reserved);
+    const iova = AddressSpace.shared.take(memory);
     this.#attached.set(memory, { iova, ends: [] });
     try {
       this.grow(memory);
     } catch (error) {
-      this.#attached.delete(memory);
+      this.detach(memory);
       throw error;
     }
     return iova;
@@ -113,25 +108,7 @@ export class VhostUserDomain implements DmaDomain {
   detach(memory: DmaMemory): void {
     this.shrink(memory, 0);
     this.#attached.delete(memory);
-  }
-
-  /**
-   * Addresses are not given twice: DPDK takes a table with the addresses and sizes of the one that it has for the same,
-   * whichever files come with it. The space lasts for millions of devices.
-   */
-  #allocate(bytes: number): bigint {
-    const size = BigInt(
-      Math.max(HUGEPAGE_2M, 2 ** Math.ceil(Math.log2(bytes))),
-    );
-    const iova = (this.#nextIova + size - 1n) & ~(size - 1n);
-    if (iova + size > LAST_IOVA) {
-      throw new IxlError(
-        "out-of-iova",
-        "all addresses of vhost-user memory were used: restart the program",
-      );
-    }
-    this.#nextIova = iova + size;
-    return iova;
+    AddressSpace.shared.giveBack(memory);
   }
 
   #update(): void {

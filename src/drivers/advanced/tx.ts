@@ -12,11 +12,13 @@ import type { Batch } from "../../batch.ts";
 import type { Registers } from "../../bus/bus.ts";
 import type { TxQueue } from "../../device_api.ts";
 import { storeBarrier } from "../../dma/barrier.ts";
+import { PoolSet } from "../../dma/pool_set.ts";
 import { type Handle, INDEX_BITS, INDEX_MASK, Mempool } from "../../mempool.ts";
 import { QueueCounters, Slot } from "../../stats.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
 import { completeChecksum, isSound } from "../checksum_request.ts";
 import { QueueControl, Word } from "../queue_control.ts";
+import { unreachableError, unreachablePool } from "../reach.ts";
 import {
   ADVANCED_TX,
   DESCRIPTOR_WORDS,
@@ -58,6 +60,8 @@ export class AdvancedTxQueue implements TxQueue {
   readonly #tailOffset: number;
   readonly #maxFrame: number;
   readonly #layout: TxLayout;
+  readonly #queue: LocalQueue;
+  readonly #reachable: PoolSet;
   readonly #fastPaths = new WeakMap<Mempool, TxFastPath>();
   /** The one for the pool that packets came from last. */
   #fastPath: TxFastPath = NO_FAST_PATH;
@@ -78,6 +82,8 @@ export class AdvancedTxQueue implements TxQueue {
       queue.rings.txOffset,
       txDepth * DESCRIPTOR_WORDS,
     );
+    this.#queue = queue;
+    this.#reachable = new PoolSet(queue.reachable);
     this.#registers = registers;
     this.#tailOffset = places.tail;
     this.#maxFrame = places.maxFrame;
@@ -126,6 +132,11 @@ export class AdvancedTxQueue implements TxQueue {
       sent += run;
       if (sent === to) return sent;
       if (run > 0) continue;
+      const foreign = unreachablePool(handles[sent], this.#reachable);
+      if (foreign !== undefined) {
+        if (sent > 0) break;
+        throw unreachableError(foreign, this.#queue);
+      }
       if (this.#room() === 0 || !this.#sendSlowly(handles[sent])) break;
       sent++;
     }
@@ -133,10 +144,15 @@ export class AdvancedTxQueue implements TxQueue {
     return sent;
   }
 
+  reaches({ id }: Mempool): boolean {
+    return this.#reachable.has(id);
+  }
+
   /** The fast path for a pool. The next batch takes it at once if freeing is simple there. */
   #pathFor(pool: Mempool): TxFastPath {
     let path = this.#fastPaths.get(pool);
     if (path === undefined) {
+      if (!this.reaches(pool)) return NO_FAST_PATH;
       path = txFastPath({
         ring: this.#ring,
         control: this.#control,

@@ -46,8 +46,8 @@ export type TxFastPath = (
 ) => number;
 
 /** Whether freeing a packet of a pool is no more than a push onto its stack. */
-export function freesDirectly({ debug, description }: Mempool): boolean {
-  return !debug && description.home === undefined;
+export function freesDirectly({ debug, lent }: Mempool): boolean {
+  return !debug && !lent;
 }
 
 /**

@@ -48,6 +48,8 @@ export class PackedTxQueue extends VirtioTxQueue {
     const { headerBytes, longHeader, depth } = this;
     const { descriptors } = this.views;
     const pool = Mempool.of(handles[from]);
+    if (!this.reaches(pool)) return 0;
+    const { maxEntries } = pool;
     const { lengths, nextSegments, offloads, stride, words: pages } = pool;
     const iovaLow = (pool.iovaLow - headerBytes) | 0;
     const iovaHigh = pool.iovaHigh | 0;
@@ -68,7 +70,7 @@ export class PackedTxQueue extends VirtioTxQueue {
     for (; at < end; at++) {
       const handle = handles[at];
       const index = handle ^ idBits;
-      if (index > INDEX_MASK) break;
+      if (index >>> 0 >= maxEntries) break;
       const size = lengths[index];
       if (
         (nextSegments[index] | offloads[index]) !== 0 ||

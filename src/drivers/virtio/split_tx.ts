@@ -33,6 +33,8 @@ export class SplitTxQueue extends VirtioTxQueue {
     const { headerBytes, longHeader } = this;
     const { descriptors, driver } = this.views;
     const pool = Mempool.of(handles[from]);
+    if (!this.reaches(pool)) return 0;
+    const { maxEntries } = pool;
     const { lengths, nextSegments, offloads, stride, words: pages } = pool;
     const iovaLow = (pool.iovaLow - headerBytes) | 0;
     const iovaHigh = pool.iovaHigh | 0;
@@ -50,7 +52,7 @@ export class SplitTxQueue extends VirtioTxQueue {
     for (; at < end; at++) {
       const handle = handles[at];
       const index = handle ^ idBits;
-      if (index > INDEX_MASK) break;
+      if (index >>> 0 >= maxEntries) break;
       const size = lengths[index];
       if (
         (nextSegments[index] | offloads[index]) !== 0 ||

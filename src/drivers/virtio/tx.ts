@@ -11,6 +11,7 @@
 import type { Batch } from "../../batch.ts";
 import type { VirtioQueueBus } from "../../bus/bus.ts";
 import type { TxQueue } from "../../device_api.ts";
+import { PoolSet } from "../../dma/pool_set.ts";
 import { type Handle, INDEX_BITS, INDEX_MASK, Mempool } from "../../mempool.ts";
 import { ETHERNET_HEADER_LENGTH } from "../../net/ethernet.ts";
 import { QueueCounters } from "../../stats.ts";
@@ -22,6 +23,7 @@ import {
   isSound,
 } from "../checksum_request.ts";
 import { QueueControl, Word } from "../queue_control.ts";
+import { unreachableError, unreachablePool } from "../reach.ts";
 import { accepts } from "./features.ts";
 import {
   firstHeaderWord,
@@ -78,6 +80,9 @@ export abstract class VirtioTxQueue implements TxQueue {
   protected readonly eventIndex: boolean;
   /** Largest frame that is not cut into segments. */
   protected readonly maxFrame: number;
+  /** The pool that the device was last found to reach. */
+  #reached: Mempool | undefined;
+  readonly #reachable: PoolSet;
   readonly #queue: LocalQueue;
   readonly #renew: () => void;
   readonly #skew: number;
@@ -114,6 +119,7 @@ export abstract class VirtioTxQueue implements TxQueue {
     // No more than the MTU that was agreed on (5.1.4.2).
     this.maxFrame = queue.virtio!.maxFrame;
     this.#queue = queue;
+    this.#reachable = new PoolSet(queue.reachable);
     this.#indirect = accepts(features, "indirect");
     this.#checksum = accepts(features, "checksum");
     this.#tso4 = accepts(features, "tso4");
@@ -147,11 +153,23 @@ export abstract class VirtioTxQueue implements TxQueue {
       sent += run;
       if (sent === length) break;
       if (run > 0) continue;
+      const foreign = unreachablePool(handles[sent], this.#reachable);
+      if (foreign !== undefined) {
+        if (sent > 0) break;
+        throw unreachableError(foreign, this.#queue);
+      }
       if (!this.#postSlowly(handles[sent])) break;
       sent++;
     }
     this.show();
     return sent;
+  }
+
+  reaches(pool: Mempool): boolean {
+    if (pool === this.#reached) return true;
+    if (!this.#reachable.has(pool.id)) return false;
+    this.#reached = pool;
+    return true;
   }
 
   reclaim(): number {
@@ -233,7 +251,7 @@ export abstract class VirtioTxQueue implements TxQueue {
     const first = slots[ids[clean]];
     if (first === 0 || (first & (PART | SPECIAL)) !== 0) return 0;
     const pool = Mempool.of(first);
-    if (pool.debug || pool.description.home !== undefined) return 0;
+    if (pool.debug || pool.lent) return 0;
     const { header, freeStack } = pool;
     const idBits = pool.id << INDEX_BITS;
     const limit = pool.capacity;

@@ -19,6 +19,7 @@ import {
 import { swapMacs } from "@ixl/deno/net";
 import { openQueueBus } from "../../../src/bus/attach.ts";
 import type { VirtioQueueBus } from "../../../src/bus/bus.ts";
+import { PoolSet } from "../../../src/dma/pool_set.ts";
 import type { DmaDomain } from "../../../src/dma/domain.ts";
 import { accepts } from "../../../src/drivers/virtio/features.ts";
 import {
@@ -216,7 +217,10 @@ export class CardConsole {
 
   /** Sends 60 bytes that the card shall look for at an address, whether there is something or not. */
   sendFrom(iova: number): number {
-    const pool = Mempool.create({ entries: 1 }, elsewhere(iova));
+    const pool = Mempool.create(
+      { entries: 1 },
+      elsewhere(iova, new PoolSet(this.#device.describeQueue(0).reachable)),
+    );
     const sending = new Batch(1);
     sending.push(write(pool, new Uint8Array(60)));
     return this.#queues[0].tx.send(sending);
@@ -337,7 +341,8 @@ export class CardConsole {
 }
 
 /** Has a pool believe that cards find its first packet at an address, and maps nothing. */
-const elsewhere = (iova: number): DmaDomain => ({
+const elsewhere = (iova: number, pools: PoolSet): DmaDomain => ({
+  pools,
   attach: () => BigInt(iova - HEADROOM),
   grow: () => {},
   shrink: (_memory, bytes) => bytes,
