@@ -74,6 +74,7 @@ export type {
   DmaMemoryOptions,
 } from "./src/dma/memory.ts";
 export type { DmaDomain } from "./src/dma/domain.ts";
+export type { PoolSet } from "./src/dma/pool_set.ts";
 export {
   ConfigError,
   DeviceFaultError,
@@ -90,6 +91,7 @@ export {
   Mempool,
   type MempoolDescription,
   type MempoolOptions,
+  type PoolUser,
 } from "./src/mempool.ts";
 export { Packet, PacketFlag } from "./src/packet.ts";
 export {
