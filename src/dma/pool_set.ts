@@ -11,7 +11,11 @@ const WORDS = 32;
 export class PoolSet {
   readonly #words: Int32Array;
 
-  /** @param buffer The set of another isolate. Default: a new, empty one. */
+  /**
+   * Makes an empty set, or lays one over memory that another isolate shares.
+   *
+   * @param buffer The set of another isolate. Default: a new, empty one.
+   */
   constructor(
     readonly buffer: SharedArrayBuffer = new SharedArrayBuffer(WORDS * 4),
   ) {

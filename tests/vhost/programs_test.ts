@@ -8,10 +8,19 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import type { DeviceDemoResult } from "../../src/cli/demo_device.ts";
-import { PCAP_HEADER_LENGTH, PCAP_RECORD_LENGTH } from "../../src/net/mod.ts";
+import {
+  decodePcapHeader,
+  encodePcapHeader,
+  encodePcapRecord,
+  PCAP_HEADER_LENGTH,
+  PCAP_RECORD_LENGTH,
+  pcapRecords,
+  swapMacs,
+} from "../../src/net/mod.ts";
 import { CliProcess, lastJson, runCli } from "../support/cli.ts";
 import { requires } from "../support/requirements.ts";
 import { Testpmd } from "../support/testpmd.ts";
+import { until } from "../support/until.ts";
 import { SocketPath } from "../support/vhost_rig.ts";
 
 const test = requires("testpmd");
@@ -151,3 +160,80 @@ test("virtio: info says what was agreed with the backend", async () => {
   assertEquals(link.up, true);
   assertEquals(features.virtio.includes("packed"), true);
 });
+
+test("virtio: a software card and a backend exchange frames through the bridge, every byte right", async () => {
+  using socket = new SocketPath("bridge-sim");
+  await using _backend = await Testpmd.backend({ socket: socket.path });
+  const [input, output] = [`${socket.path}-in.pcap`, `${socket.path}-out.pcap`];
+  const frames = Array.from({ length: 2000 }, (_, i) => patternFrame(i));
+  Deno.writeFileSync(input, captureOf(frames));
+  await using bridge = new CliProcess([
+    ...["bridge", `sim:pcap?in=${input}&out=${output}`, socket.address],
+    "--json",
+  ]);
+  await bridge.prints(/bridging/);
+  const size = () => Deno.statSync(output).size;
+  await until("all frames are back", () => size() >= Deno.statSync(input).size);
+  bridge.signal("SIGINT");
+  const { code, stdout, stderr } = await bridge.ended();
+  assertEquals(code, 0, stderr);
+  // testpmd exchanges the addresses.
+  const expected = frames.map((frame) => {
+    swapMacs(frame, 0);
+    return frame;
+  });
+  const bytes = Deno.readFileSync(output);
+  const back = [...pcapRecords(bytes)].map(({ offset, capturedLength }) =>
+    bytes.subarray(offset, offset + capturedLength)
+  );
+  assertEquals(back, expected);
+  const { toRight, toLeft } = lastJson<Record<string, number>>(stdout);
+  assertEquals([toRight, toLeft], [2000, 2000]);
+});
+
+test("virtio: a backend counts each frame of a software card", async () => {
+  using socket = new SocketPath("forward-sim");
+  await using backend = await Testpmd.backend({
+    socket: socket.path,
+    mode: "rxonly",
+  });
+  await using forward = new CliProcess([
+    ...["forward", "sim:generator?count=20000&size=0", socket.address],
+    "--json",
+  ]);
+  await forward.prints(/forwarding/);
+  let seen = 0;
+  while (seen < 20_000) seen = (await backend.stats()).rxPackets;
+  forward.signal("SIGINT");
+  const { code, stdout, stderr } = await forward.ended();
+  assertEquals(code, 0, stderr);
+  assertEquals(seen, 20_000);
+  const { received, sent } = lastJson<Record<string, number>>(stdout);
+  assertEquals([received, sent], [20_000, 20_000]);
+});
+
+/** A frame of its own size and content, to a unicast address. */
+function patternFrame(number: number): Uint8Array {
+  const frame = new Uint8Array(60 + (number * 37) % 1455);
+  for (let i = 0; i < frame.length; i++) {
+    frame[i] = (number * 31 + i * 7) & 0xff;
+  }
+  frame.set([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5]);
+  return frame;
+}
+
+/** A capture of these frames. */
+function captureOf(frames: readonly Uint8Array[]): Uint8Array {
+  const header = encodePcapHeader();
+  const { littleEndian, nanoseconds } = decodePcapHeader(header);
+  const records = frames.flatMap((frame) => {
+    const record = new Uint8Array(PCAP_RECORD_LENGTH);
+    encodePcapRecord({ littleEndian, nanoseconds }, record, 0, {
+      ...{ seconds: 0, nanoseconds: 0, capturedLength: frame.length },
+    });
+    return [record, frame];
+  });
+  return new Uint8Array(
+    [header, ...records].flatMap((bytes) => [...bytes]),
+  );
+}
