@@ -326,17 +326,11 @@ export class Mempool {
     }
   }
 
-  /** Sends every segment of a packet home to its owner, from whichever isolate. */
-  static returnChain(handle: Handle): void {
-    let segment = handle;
-    while (segment !== 0) {
-      const pool = Mempool.of(segment);
-      const index = segment & INDEX_MASK;
-      const next = pool.nextSegments[index];
-      pool.offloads[index] = 0;
-      pool.#sendHome(segment);
-      segment = next;
-    }
+  /** Sends one entry home to its owner, from whichever isolate. */
+  static returnHome(handle: Handle): void {
+    const pool = Mempool.of(handle);
+    pool.offloads[handle & INDEX_MASK] = 0;
+    pool.#sendHome(handle);
   }
 
   /** Entries that may be in use now. */
@@ -506,6 +500,11 @@ export class Mempool {
   lend(): MempoolDescription {
     Atomics.store(this.header, LENT, 1);
     return { ...this.description, lent: true };
+  }
+
+  /** True when packets were lent to other isolates at some time. */
+  get wasLent(): boolean {
+    return Atomics.load(this.header, LENT) !== 0;
   }
 
   /**

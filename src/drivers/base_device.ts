@@ -20,7 +20,7 @@ import {
   NotSupportedError,
 } from "../errors.ts";
 import { log } from "../log.ts";
-import { INDEX_BITS, Mempool, type PoolUser } from "../mempool.ts";
+import { type Handle, INDEX_BITS, Mempool, type PoolUser } from "../mempool.ts";
 import { formatMac, parseMac } from "../net/ethernet.ts";
 import type { PciIds } from "../pci/ids.ts";
 import { type DeviceStats, emptyStats, QueueCounters } from "../stats.ts";
@@ -335,9 +335,9 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   }
 
   async #giveBack(index: number, pool: Mempool): Promise<void> {
-    const { control: { words, txSlots } } = this.#queue(index);
+    const { control: { words } } = this.#queue(index);
     const holdsSome = () =>
-      txSlots.some((slot) => (slot & SLOT_HANDLE) >>> INDEX_BITS === pool.id);
+      this.txHandles(index).some((handle) => handle >>> INDEX_BITS === pool.id);
     const isGivenBack = () => {
       // A worker that uses the queue takes them back itself.
       const isMine = this.#pairs[index] !== undefined || words[Word.Stop] !== 0;
@@ -415,20 +415,18 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   async haltQueue(index: number): Promise<void> {
     this.stopQueue(index);
     await this.stopRings(index);
-    const { pool, control: { txSlots } } = this.#queue(index);
-    for (const [i, slot] of txSlots.entries()) {
-      const handle = slot & SLOT_HANDLE;
-      if (handle === 0 || handle >>> INDEX_BITS === pool.id) continue;
-      txSlots[i] = 0;
-      Mempool.returnChain(handle);
-    }
   }
 
   async restartQueue(index: number): Promise<void> {
-    const { pool, irq, control: { rxSlots, txSlots } } = this.#queue(index);
+    const { pool, irq, control } = this.#queue(index);
     await this.haltQueue(index);
-    const held = [...rxSlots, ...txSlots].map((slot) => slot & SLOT_HANDLE);
-    pool.reclaimAll(held);
+    const sending = this.txHandles(index);
+    pool.reclaimAll([...control.rxSlots, ...sending]);
+    for (const handle of sending) {
+      const owner = Mempool.of(handle);
+      // The others are taken back by force, with the queue that their pool belongs to.
+      if (owner !== pool && owner.wasLent) Mempool.returnHome(handle);
+    }
     await this.startRings(index);
     irq.clear();
     this.resumeQueue(index);
@@ -467,6 +465,22 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   /** Live counters of a queue. */
   protected counters(index: number): QueueCounters {
     return new QueueCounters(this.#queue(index).counters);
+  }
+
+  /** The packets in a transmit ring, each segment by itself. Default: what lies between the two positions of the ring. */
+  protected txHandles(index: number): Handle[] {
+    const { words, txSlots } = this.#queue(index).control;
+    const handles: Handle[] = [];
+    for (let at = words[Word.TxClean]; at !== words[Word.TxNext];) {
+      handles.push(txSlots[at] & SLOT_HANDLE);
+      if (++at === txSlots.length) at = 0;
+    }
+    return handles;
+  }
+
+  /** The slots of a transmit ring. */
+  protected txSlots(index: number): Uint32Array {
+    return this.#queue(index).control.txSlots;
   }
 
   /** What a queue has that only virtio's have. */

@@ -495,7 +495,7 @@ Deno.test("reclaimAll() leaves lent packets to those who have them", () => {
   assertEquals(pool.available, 7);
   const all = Array.from({ length: 7 }, () => pool.allocate());
   assert(!all.includes(lent));
-  Mempool.returnChain(lent);
+  Mempool.returnHome(lent);
   pool.sync();
   assertEquals(pool.available, 1);
   pool.destroy();

@@ -165,7 +165,8 @@ test("virtio: a software card and a backend exchange frames through the bridge, 
   using socket = new SocketPath("bridge-sim");
   await using _backend = await Testpmd.backend({ socket: socket.path });
   const [input, output] = [`${socket.path}-in.pcap`, `${socket.path}-out.pcap`];
-  const frames = Array.from({ length: 2000 }, (_, i) => patternFrame(i));
+  // Fewer than the receive ring has room for: testpmd drops what does not fit.
+  const frames = Array.from({ length: 400 }, (_, i) => patternFrame(i));
   Deno.writeFileSync(input, captureOf(frames));
   await using bridge = new CliProcess([
     ...["bridge", `sim:pcap?in=${input}&out=${output}`, socket.address],
@@ -188,7 +189,7 @@ test("virtio: a software card and a backend exchange frames through the bridge, 
   );
   assertEquals(back, expected);
   const { toRight, toLeft } = lastJson<Record<string, number>>(stdout);
-  assertEquals([toRight, toLeft], [2000, 2000]);
+  assertEquals([toRight, toLeft], [400, 400]);
 });
 
 test("virtio: a backend counts each frame of a software card", async () => {

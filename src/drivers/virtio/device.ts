@@ -20,6 +20,7 @@ import type {
 } from "../../device_api.ts";
 import { NotSupportedError } from "../../errors.ts";
 import { log } from "../../log.ts";
+import { type Handle, INDEX_MASK, Mempool } from "../../mempool.ts";
 import { type DeviceStats, emptyStats } from "../../stats.ts";
 import { BaseDevice, type LocalPair } from "../base_device.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
@@ -38,6 +39,7 @@ import { type NetStatus, readNetStatus } from "./net_config.ts";
 import { createRxQueue, createTxQueue, renewPair } from "./queues.ts";
 import type { VirtioRxQueue } from "./rx.ts";
 import { RSS_TABLE_SIZE, Settings } from "./settings.ts";
+import { HANDLE_MASK } from "./slots.ts";
 import type { VirtioTxQueue } from "./tx.ts";
 import { leave } from "./users.ts";
 
@@ -213,6 +215,18 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
   }
 
   /** All at once in {@linkcode stopDma} when the device closes. */
+  protected override txHandles(index: number): Handle[] {
+    const handles: Handle[] = [];
+    for (const slot of this.txSlots(index)) {
+      for (let handle = slot & HANDLE_MASK; handle !== 0;) {
+        handles.push(handle);
+        const { nextSegments } = Mempool.of(handle);
+        handle = nextSegments[handle & INDEX_MASK];
+      }
+    }
+    return handles;
+  }
+
   protected override async stopRings(index: number): Promise<void> {
     if (!this.closed) await this.#lifecycle?.halt(index);
   }
