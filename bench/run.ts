@@ -145,13 +145,13 @@ function assertValue({ name, values }: BenchOption, value: string): void {
   if (!isRange(values)) {
     if (values.includes(value)) return;
     const known = values.join(", ");
-    throw new UsageError(`--${name} "${value}" is none of ${known}`);
+    throw new UsageError(`--${name} must be one of ${known}, not ${value}`);
   }
   const [least, most] = values;
   const number = /^\d+$/.test(value) ? Number(value) : NaN;
   if (number >= least && number <= most) return;
   throw new UsageError(
-    `--${name} "${value}" is not a whole number within ${least} to ${most}`,
+    `--${name} must be a whole number from ${least} to ${most}, not ${value}`,
   );
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { ConfigError, IxlError, stopOnSignals } from "../mod.ts";
+import { IxlError, stopOnSignals } from "../mod.ts";
 
 /** The options of an example by name: a number with its default and its limits, or what reads a text that must be given. */
 export type Options = Record<
@@ -35,12 +35,14 @@ export function parse<O extends Options>(
     boolean: ["help", "json", "unsafe-no-iommu"],
     string: ["_", ...Object.keys(options)],
     alias: { help: "h" },
-    unknown: (arg, option) => option === undefined || fail(arg, unknown(arg)),
+    unknown: (arg, option) => option === undefined || fail(unknown(arg)),
   });
   if (given.help) return console.log(`${help}\n\n${EVERY_HELP}`), undefined;
   const words = given._.map(String);
-  if (words.length < names.length) fail(names[words.length], "is missing");
-  if (words.length > names.length) fail(words[names.length], "is one too many");
+  if (words.length < names.length) fail(`${names[words.length]} is missing`);
+  if (words.length > names.length) {
+    fail(`"${words[names.length]}" is one argument too many`);
+  }
   const values = Object.entries(options).map(([name, option]) => [
     name,
     valueOf(`--${name}`, given[name] as string | undefined, option),
@@ -50,29 +52,48 @@ export function parse<O extends Options>(
 }
 
 function unknown(arg: string): string {
-  const negative = `a negative value needs an equals sign, --option=${arg}`;
-  return /^-\d/.test(arg) ? negative : "is unknown";
+  return /^-\d/.test(arg)
+    ? `${arg} is no option: write a negative value with an equals sign, --option=${arg}`
+    : `there is no option ${arg}`;
 }
 
 function valueOf(name: string, text: string | undefined, option: Options[""]) {
-  if (typeof option === "function") {
-    try {
-      return option(text ?? fail(name, "is missing"));
-    } catch (error) {
-      return fail(name, (error as Error).message);
-    }
-  }
+  if (typeof option === "function") return textValue(name, text, option);
   const [value, least, most] = option;
   if (text === undefined) return value;
   const number = text === "" ? NaN : Number(text);
   if (Number.isInteger(number) && number >= least && number <= most) {
     return number;
   }
-  return fail(name, `"${text}" is no whole number within ${least} to ${most}`);
+  const limits = most === Infinity
+    ? `${least} or more`
+    : `from ${least} to ${most}`;
+  const given = text === "" ? "empty" : text;
+  return fail(`${name} must be a whole number ${limits}, not ${given}`);
 }
 
-function fail(what: string, why: string): never {
-  throw new ConfigError(what, `${why}, see --help`);
+function textValue(
+  name: string,
+  text: string | undefined,
+  read: (text: string) => unknown,
+): unknown {
+  if (text === undefined) fail(`${name} is missing`);
+  try {
+    return read(text);
+  } catch (error) {
+    fail(`${name}: ${(error as Error).message}`);
+  }
+}
+
+function fail(what: string): never {
+  throw new UsageError(`${what}; see --help`);
+}
+
+/** The arguments make no sense: the program ends with exit code 2. */
+class UsageError extends IxlError {
+  constructor(message: string) {
+    super("bad-config", message);
+  }
 }
 
 /** Calls `stop` once: after so many seconds (0 for never), or on SIGINT or SIGTERM. Dispose of it at the end. */

@@ -64,16 +64,25 @@ export interface Command {
 /** What the user gave, checked. */
 export class Given {
   readonly #values: ReadonlyMap<string, string | number | boolean>;
+  readonly #chosen: ReadonlySet<string>;
 
   /**
    * @param args The arguments, as many as the command has.
    * @param values The options that have a value.
+   * @param chosen The options that the user gave.
    */
   constructor(
     readonly args: readonly string[],
     values: ReadonlyMap<string, string | number | boolean>,
+    chosen: ReadonlySet<string> = new Set(),
   ) {
     this.#values = values;
+    this.#chosen = chosen;
+  }
+
+  /** True where the user gave the option, false where it has its default. */
+  has(name: string): boolean {
+    return this.#chosen.has(name);
   }
 
   /** A flag. */
@@ -136,18 +145,20 @@ function parse(spec: CommandSpec, args: readonly string[]): Given | undefined {
   const words = given._.map(String);
   assertArguments(spec, words);
   const values = new Map<string, string | number | boolean>();
+  const chosen = new Set<string>();
   for (const option of options) {
     const value = given[option.name] as string | boolean | undefined;
+    if (value !== undefined && value !== false) chosen.add(option.name);
     const checked = optionValue(option, value);
     if (checked !== undefined) values.set(option.name, checked);
   }
-  return new Given(words, values);
+  return new Given(words, values, chosen);
 }
 
 function rejectOption(command: string, arg: string): never {
   throw new UsageError(
     /^-\d/.test(arg)
-      ? `${arg} stands alone: write a negative value with an equals sign, --option=${arg}`
+      ? `${arg} is no option: write a negative value with an equals sign, --option=${arg}`
       : `${command} has no option ${arg}: see ${command} --help`,
   );
 }
@@ -189,8 +200,8 @@ function numberValue(option: CommandOption, text: string): number {
     : Number.isSafeInteger(value);
   if (isRightKind && value >= least && value <= most) return value;
   const kind = fraction ? "a number" : "a whole number";
-  const limits = range ? ` within ${least} to ${most}` : "";
-  throw new UsageError(`--${name} ${text} is not ${kind}${limits}`);
+  const limits = range ? ` from ${least} to ${most}` : "";
+  throw new UsageError(`--${name} must be ${kind}${limits}, not ${text}`);
 }
 
 /** The text that `--help` prints. */

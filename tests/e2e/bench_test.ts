@@ -31,7 +31,7 @@ const WRONG: readonly (readonly [string[], RegExp])[] = [
   [["virtio", "--layout"], /--layout "" is none of split, packed/],
   [
     ["virtio", "--runs", "0"],
-    /--runs "0" is not a whole number within 1 to 99/,
+    /--runs must be a whole number from 1 to 99, not 0/,
   ],
   [["virtio", "--runs=2x"], /--runs "2x" is not a whole number/],
   [["ixgbe", "--layout=split"], /--layout is for virtio alone/],
