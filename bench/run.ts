@@ -145,6 +145,9 @@ function assertValue({ name, values }: BenchOption, value: string): void {
   if (!isRange(values)) {
     if (values.includes(value)) return;
     const known = values.join(", ");
+    if (value === "") {
+      throw new UsageError(`--${name} needs a value: one of ${known}`);
+    }
     throw new UsageError(`--${name} must be one of ${known}, not ${value}`);
   }
   const [least, most] = values;

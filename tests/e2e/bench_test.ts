@@ -27,8 +27,8 @@ const WRONG: readonly (readonly [string[], RegExp])[] = [
   [["fly"], /there is no benchmark fly: use ixgbe, /],
   [["toString"], /there is no benchmark toString/],
   [["--quick"], /there is no option --quick: --help lists them/],
-  [["virtio", "--layout", "x"], /--layout "x" is none of split, packed/],
-  [["virtio", "--layout"], /--layout "" is none of split, packed/],
+  [["virtio", "--layout", "x"], /--layout must be one of split, packed, not x/],
+  [["virtio", "--layout"], /--layout needs a value: one of split, packed/],
   [
     ["virtio", "--runs", "0"],
     /--runs must be a whole number from 1 to 99, not 0/,
