@@ -2,7 +2,7 @@
  * The ixgbe driver on the software 82599 and X540, which processes of their own serve to the guest, behind VFIO and the
  * guest's IOMMU: the scenarios of the gigabit cards.
  */
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Card } from "./console.ts";
 import { forwards } from "./intel/chips.ts";
 import { enduranceScenarios } from "./intel/endurance.ts";
@@ -59,7 +59,10 @@ scenario("the IOMMU holds for a card in another process", async (guest) => {
     await card.ask("sendFrom", added);
     assertEquals(await nic.port.receive(), new Uint8Array(60));
     await card.reopen(polling());
-    assertEquals(await pool(), before);
+    // Its pool has another address now.
+    const { iova, ...after } = await pool();
+    assertEquals({ ...after, iova: before.iova }, before);
+    assert(iova + after.capacity * after.stride <= added || iova > added);
     await cannotRead(added);
     await card.ask("startEcho");
     await untilEchoed(nic, 1);

@@ -439,8 +439,8 @@ Deno.test("pools have numbers that are unique among all workers", async () => {
     Mempool.create({ entries: 4, memory: PLAIN_PAGES })
   );
   const theirs: MempoolDescription[] = [];
-  for (let i = 0; i < 2; i++) {
-    const worker = workers.use(new PoolOwner());
+  const owners = [1, 2].map(() => workers.use(new PoolOwner()));
+  for (const worker of owners) {
     theirs.push(...await worker.ask<typeof theirs>({ op: "create", pools: 3 }));
   }
   const ids = [...mine.map(({ id }) => id), ...theirs.map(({ id }) => id)];
@@ -451,6 +451,7 @@ Deno.test("pools have numbers that are unique among all workers", async () => {
     pool.destroy();
   }
   for (const pool of mine) pool.destroy();
+  for (const worker of owners) await worker.ask({ op: "destroy" });
 });
 
 Deno.test("a number that another pool has now means that pool", () => {

@@ -377,6 +377,7 @@ async function play(
   tally: Tally,
 ): Promise<Record<End, number>> {
   const ends = { refused: 0, closed: 0, recovered: 0 };
+  const mappings = sharedMappings();
   const folder = Deno.makeTempDirSync();
   const listener = UnixListener.listen(`${folder}/socket`);
   try {
@@ -391,7 +392,7 @@ async function play(
         throw new Error(`case ${seed}`, { cause: error });
       }
     }
-    assertEquals(sharedMappings(), 0);
+    assertEquals(sharedMappings(), mappings);
   } finally {
     listener.close();
     Deno.removeSync(folder);

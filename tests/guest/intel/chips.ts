@@ -74,5 +74,5 @@ export async function forwards(
   await forward.signal("SIGINT");
   const { code, stdout } = await forward.ended();
   assertEquals(code, 0);
-  assert(new RegExp(`sent: ${FRAMES}`).test(stdout), stdout);
+  assert(new RegExp(`sent ${FRAMES} frames`).test(stdout), stdout);
 }
