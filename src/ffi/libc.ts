@@ -76,6 +76,22 @@ const SYMBOLS = {
     parameters: ["i64", "usize", "buffer", "usize"],
     result: "i64",
   },
+  ioSetup: {
+    name: "syscall",
+    parameters: ["i64", "usize", "buffer"],
+    result: "i64",
+  },
+  ioDestroy: { name: "syscall", parameters: ["i64", "usize"], result: "i64" },
+  ioSubmit: {
+    name: "syscall",
+    parameters: ["i64", "usize", "usize", "buffer"],
+    result: "i64",
+  },
+  ioGetEvents: {
+    name: "syscall",
+    parameters: ["i64", "usize", "usize", "usize", "buffer", "usize"],
+    result: "i64",
+  },
   addressOf: {
     name: "memcpy",
     parameters: ["buffer", "usize", "usize"],

@@ -25,9 +25,6 @@ const HUGETLBFS_MAGIC = 0x958458f6;
 /** linux/fcntl.h */
 const F_GET_SEALS = 1034;
 const F_SEAL_SHRINK = 0x2;
-const F_GETFL = 3;
-const F_SETFL = 4;
-const O_NONBLOCK = 0x800;
 
 /** What an open file is. */
 export interface SharedFile {
@@ -61,10 +58,4 @@ export function statShared(fd: number): SharedFile {
       : PAGE_SIZE,
     cannotShrink: seals >= 0 && (seals & F_SEAL_SHRINK) !== 0,
   };
-}
-
-/** Makes writing to a descriptor that another process has given never wait. */
-export function neverBlock(fd: number): void {
-  const flags = check("fcntl", libc().fcntl(fd, F_GETFL, 0));
-  check("fcntl", libc().fcntl(fd, F_SETFL, flags | O_NONBLOCK));
 }

@@ -6,9 +6,8 @@
  *
  * @module
  */
-import { EventFd } from "../ffi/eventfd.ts";
 import { closeFd } from "../ffi/libc.ts";
-import { neverBlock } from "../ffi/shared_file.ts";
+import { isEventFd, PeerSignals } from "../ffi/peer_eventfd.ts";
 import { Errno, IrqIndex, IrqSetFlag, Refusal } from "./protocol.ts";
 
 /** How many interrupts each kind has, in the order of {@linkcode IrqIndex}: one line, one message, 64 vectors. */
@@ -25,34 +24,40 @@ export interface IrqSet {
   readonly count: number;
   /** One byte each, with DATA_BOOL. */
   readonly bools: Uint8Array;
-  /** One each or none, with DATA_EVENTFD. Those that are kept belong to the routes. */
+  /** One each or none, with DATA_EVENTFD. They belong to the routes when the request is done, and not when it is refused. */
   readonly fds: readonly number[];
 }
 
 /** One interrupt. */
 class Line {
-  /** What to signal. */
-  target: EventFd | undefined;
+  /** The eventfd to signal. */
+  target: number | undefined;
   masked = false;
   /** It was raised while it was masked. */
   pending = false;
 
+  constructor(readonly signals: PeerSignals) {}
+
   connect(fd: number | undefined): void {
-    // A full eventfd loses nothing: whoever reads it learns that there was an interrupt.
-    if (fd !== undefined) neverBlock(fd);
-    if (this.target !== undefined) closeFd(this.target.fd);
-    this.target = fd === undefined ? undefined : new EventFd(fd);
+    if (this.target !== undefined) closeFd(this.target);
+    this.target = fd;
     if (fd === undefined) {
       this.pending = false;
       this.masked = false;
     }
   }
+
+  /** Tells the client. A full eventfd loses nothing: reading it tells that there was an interrupt. */
+  signal(): void {
+    if (this.target !== undefined) this.signals.signal(this.target);
+  }
 }
 
 /** The eventfds of one client. */
 export class InterruptRoutes {
+  readonly #signals = new PeerSignals();
   readonly #kinds: readonly (readonly Line[])[] = IRQ_LINES.map((count) =>
-    Array.from({ length: count }, () => new Line())
+    Array.from({ length: count }, () => new Line(this.#signals))
   );
   /** Vectors that the card has fired and nobody has been told of. */
   readonly #fired = new Uint8Array(IRQ_LINES[IrqIndex.msix]);
@@ -103,6 +108,10 @@ export class InterruptRoutes {
       this.#mask(request, lines);
     } else if (data === IrqSetFlag.DATA_EVENTFD) {
       const { fds } = request;
+      // All are looked at before one is taken.
+      if (!fds.every(isEventFd)) {
+        throw new Refusal(Errno.EINVAL, "a descriptor that is no eventfd");
+      }
       for (let i = 0; i < count; i++) lines[start + i].connect(fds[i]);
     } else if (data === IrqSetFlag.DATA_NONE && count === 0) {
       for (const line of lines) line.connect(undefined);
@@ -124,6 +133,7 @@ export class InterruptRoutes {
   /** Gives all eventfds back. */
   close(): void {
     for (const line of this.#kinds.flat()) line.connect(undefined);
+    this.#signals.close();
   }
 
   #signal(vector: number): void {
@@ -137,7 +147,7 @@ export class InterruptRoutes {
     const [[line], msi, msix] = this.#kinds;
     if (line.masked || line.target === undefined || !this.#lineIsHigh()) return;
     if (isConnected(msi[0]) || msix.some(isConnected)) return;
-    line.target.signal();
+    line.signal();
     line.masked = true;
   }
 
@@ -158,7 +168,7 @@ export class InterruptRoutes {
 
 function raise(line: Line): void {
   if (line.masked) line.pending = true;
-  else line.target?.signal();
+  else line.signal();
 }
 
 const isConnected = ({ target }: Line): boolean => target !== undefined;

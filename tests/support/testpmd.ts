@@ -158,6 +158,19 @@ export class Testpmd implements AsyncDisposable {
     return Object.fromEntries(entries);
   }
 
+  /**
+   * Reads the counters once it has counted so many packets as sent: it counts them after the other side has them. Returns
+   * what there is after a while.
+   */
+  async statsFrom(txPackets: number): Promise<PortStats> {
+    const deadline = performance.now() + QUIT_TIMEOUT_MS;
+    for (;;) {
+      const stats = await this.stats();
+      const isLate = performance.now() > deadline;
+      if (stats.txPackets >= txPackets || isLate) return stats;
+    }
+  }
+
   /** Ends it at once, with no chance to clean up. */
   async kill(): Promise<void> {
     if (this.#running) this.#child.kill("SIGKILL");

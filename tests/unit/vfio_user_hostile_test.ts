@@ -4,6 +4,8 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { EventFd } from "../../src/ffi/eventfd.ts";
+import { libc } from "../../src/ffi/libc.ts";
+import { isEventFd } from "../../src/ffi/peer_eventfd.ts";
 import { MemFd } from "../../src/ffi/mapping.ts";
 import { repetitions, seedsAfter } from "../support/repeat.ts";
 import { type ServedCard, SharedServer } from "../support/served_card.ts";
@@ -16,6 +18,9 @@ import {
 } from "../support/vfio_user_client.ts";
 
 const PAGE = 4096;
+const EINVAL = 22;
+/** fcntl(2): sets the flags of an open file, O_NONBLOCK among them. */
+const F_SETFL = 4;
 const BAR0 = 0;
 const CONFIG = 7;
 const STATUS = 0x00008;
@@ -300,6 +305,46 @@ server.test("vfio-user: a client that gives an eventfd as memory", (card) => {
     assert(client.map({ address: 0, size: PAGE }, [fd]) !== undefined);
   });
   assertEquals(client.read32(CONFIG, 0), IDENTITY, "it is still served");
+});
+server.test("vfio-user: a client that gives something else than eventfds gets no other file closed", async (card) => {
+  using held = new DisposableStack();
+  {
+    using client = new VfioUserClient(card.path);
+    const memory = new MemFd("ixl-test", 0);
+    withEvent((fd) => {
+      const fds = [fd, memory.fd];
+      const flags = IRQ.eventfd | IRQ.trigger;
+      assertEquals(client.setIrqs(flags, 2, 0, 2, { fds }), EINVAL);
+    });
+    memory.close();
+    // These get the numbers of the descriptors that the server has closed.
+    for (let i = 0; i < 8; i++) {
+      held.adopt(EventFd.create(), (event) => event.close());
+    }
+  }
+  const mine = [...Array(64).keys()].filter(isEventFd).length;
+  await card.isFree();
+  using next = new VfioUserClient(card.path);
+  assertEquals(next.read32(CONFIG, 0), IDENTITY);
+  assertEquals([...Array(64).keys()].filter(isEventFd).length, mine);
+});
+server.test("vfio-user: a full eventfd that blocks does not stop the server", (card) => {
+  using client = new VfioUserClient(card.path);
+  withEvent((fd) => {
+    client.setIrqs(IRQ.eventfd | IRQ.trigger, 2, 0, 1, { fds: [fd] });
+    const full = new BigUint64Array([0xfffffffffffffffen]);
+    assertEquals(libc().fcntl(fd, F_SETFL, 0), 0);
+    assertEquals(libc().write(fd, full, 8n), 8n);
+    for (let i = 0; i < 100; i++) {
+      client.setIrqs(IRQ.none | IRQ.trigger, 2, 0, 1);
+    }
+    assertEquals(client.read32(CONFIG, 0), IDENTITY);
+    // It says that something came.
+    assertEquals(libc().read(fd, full, 8n), 8n);
+    client.setIrqs(IRQ.none | IRQ.trigger, 2, 0, 1);
+    assertEquals(libc().read(fd, full, 8n), 8n);
+    assertEquals(full[0], 1n);
+  });
 });
 server.test("vfio-user: a second client waits until the first has gone", async (card) => {
   const first = new VfioUserClient(card.path);
