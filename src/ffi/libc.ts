@@ -76,6 +76,11 @@ const SYMBOLS = {
     parameters: ["i64", "usize", "buffer", "usize"],
     result: "i64",
   },
+  getMempolicy: {
+    name: "syscall",
+    parameters: ["i64", "buffer", "buffer", "usize", "usize", "usize"],
+    result: "i64",
+  },
   ioSetup: {
     name: "syscall",
     parameters: ["i64", "usize", "buffer"],

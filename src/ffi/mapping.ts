@@ -11,6 +11,9 @@
 import { IxlError, SystemError } from "../errors.ts";
 import { check, closeFd, cString, errno, libc } from "./libc.ts";
 
+const EINTR = 4;
+const ENOMEM = 12;
+const ENOSPC = 28;
 const O_RDONLY = 0;
 const O_CLOEXEC = 0x80000;
 const PROT_READ = 1;
@@ -124,10 +127,12 @@ export class MemFd {
 
   /** Allocates the pages of a range now, so that mapping and touching them later cannot fail. */
   allocate(offset: number, length: number): void {
-    const result = libc().fallocate(this.fd, 0, BigInt(offset), BigInt(length));
-    if (result === 0) return;
-    const code = errno();
-    if (this.hugePageSize === 0) throw new SystemError("fallocate", code);
+    const code = fallocate(this.fd, 0, offset, length);
+    if (code === 0) return;
+    const isEmpty = code === ENOSPC || code === ENOMEM;
+    if (this.hugePageSize === 0 || !isEmpty) {
+      throw new SystemError("fallocate", code);
+    }
     const kilobytes = this.hugePageSize / 1024;
     throw new IxlError(
       "no-hugepages",
@@ -161,20 +166,29 @@ export class MemFd {
 
   /** Returns the pages of a range to the system. */
   release(offset: number, length: number): void {
-    check(
-      "fallocate",
-      libc().fallocate(
-        this.fd,
-        FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-        BigInt(offset),
-        BigInt(length),
-      ),
-    );
+    const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    const code = fallocate(this.fd, mode, offset, length);
+    if (code !== 0) throw new SystemError("fallocate", code);
   }
 
   /** Closes the file; mappings of it stay. */
   close(): void {
     closeFd(this.fd);
+  }
+}
+
+/** Calls fallocate(2) until no signal interrupts it. Returns 0, or the errno. */
+function fallocate(
+  fd: number,
+  mode: number,
+  offset: number,
+  length: number,
+): number {
+  for (;;) {
+    const { fallocate } = libc();
+    if (fallocate(fd, mode, BigInt(offset), BigInt(length)) === 0) return 0;
+    const code = errno();
+    if (code !== EINTR) return code;
   }
 }
 

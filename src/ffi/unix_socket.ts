@@ -126,7 +126,14 @@ export class UnixSocket {
   /** Waits until the kernel has room for more to send, blocking the isolate. False when the time was over first. */
   waitForRoom(timeoutMs: number): boolean {
     const entry = new Int32Array([this.fd, POLLOUT]);
-    return libc().poll(entry, 1n, Math.ceil(timeoutMs)) > 0;
+    const until = performance.now() + timeoutMs;
+    for (let left = timeoutMs;; left = until - performance.now()) {
+      const ready = libc().poll(entry, 1n, Math.max(Math.ceil(left), 0));
+      if (ready >= 0) return ready > 0;
+      const code = errno();
+      // A signal came: only the rest of the time is left.
+      if (code !== EINTR) throw new SystemError("poll", code);
+    }
   }
 
   /** Ends the connection both ways, which wakes whoever waits on it. */

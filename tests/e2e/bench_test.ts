@@ -33,7 +33,10 @@ const WRONG: readonly (readonly [string[], RegExp])[] = [
     ["virtio", "--runs", "0"],
     /--runs must be a whole number from 1 to 99, not 0/,
   ],
-  [["virtio", "--runs=2x"], /--runs "2x" is not a whole number/],
+  [
+    ["virtio", "--runs=2x"],
+    /--runs must be a whole number from 1 to 99, not 2x/,
+  ],
   [["ixgbe", "--layout=split"], /--layout is for virtio alone/],
   [["--runs=1"], /--runs is for virtio alone/],
 ];

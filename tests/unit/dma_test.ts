@@ -3,8 +3,11 @@ import type { DmaMemory as Memory } from "../../src/dma/memory.ts";
 import { DmaMemory, HUGEPAGE_2M } from "../../src/dma/memory.ts";
 import { IovaAllocator } from "../../src/dma/iova.ts";
 import { MappedDomain } from "../../src/dma/mapped_domain.ts";
-import { ConfigError, IxlError } from "../../src/errors.ts";
+import { ConfigError, IxlError, SystemError } from "../../src/errors.ts";
+import { memoryPolicy, onNumaNode } from "../../src/ffi/cpu.ts";
 import { readSmallFile } from "../../src/ffi/files.ts";
+import { libc } from "../../src/ffi/libc.ts";
+import { MemFd } from "../../src/ffi/mapping.ts";
 import { requires } from "../support/requirements.ts";
 
 function freeHugepages(): number {
@@ -170,4 +173,27 @@ Deno.test("MappedDomain maps what is committed, and unmaps all of it", () => {
   domain.detach(memory);
   assertEquals(mapped.size, 0);
   memory.free();
+});
+
+Deno.test("MemFd.allocate() tells a lack of hugepages from other failures", () => {
+  const file = new MemFd("ixl-test", HUGEPAGE_2M);
+  file.close();
+  const error = assertThrows(() => file.allocate(0, HUGEPAGE_2M), SystemError);
+  assertEquals(error.call, "fallocate");
+});
+
+Deno.test("memory on a node leaves the policy that numactl has set", () => {
+  const before = memoryPolicy();
+  if (before === undefined) return;
+  const MPOL_INTERLEAVE = 3;
+  const nodes = before.nodes.slice();
+  nodes[0] = 1n;
+  const SYS_SET_MEMPOLICY = Deno.build.arch === "aarch64" ? 237n : 238n;
+  const set = (mode: number, mask: BigUint64Array<ArrayBuffer>) =>
+    libc().syscall3(SYS_SET_MEMPOLICY, BigInt(mode), mask, 1024n);
+  assertEquals(set(MPOL_INTERLEAVE, nodes), 0n);
+  const inside = onNumaNode(0, () => memoryPolicy()!.mode);
+  assertEquals(inside, 1);
+  assertEquals(memoryPolicy(), { mode: MPOL_INTERLEAVE, nodes });
+  set(before.mode, before.nodes);
 });

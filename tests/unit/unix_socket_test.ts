@@ -2,7 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ConfigError, SystemError } from "../../src/errors.ts";
 import { EventFd } from "../../src/ffi/eventfd.ts";
 import { readSmallFile } from "../../src/ffi/files.ts";
-import { closeFd } from "../../src/ffi/libc.ts";
+import { closeFd, libc } from "../../src/ffi/libc.ts";
 import {
   connectUnix,
   UnixListener,
@@ -201,3 +201,27 @@ Deno.test("a path that no socket can have is refused", () =>
     assertThrows(() => connectUnix(long), ConfigError, "at most 107 bytes");
     assertThrows(() => UnixListener.listen("/tmp/a\0b"), ConfigError);
   }));
+
+const IS_ARM = Deno.build.arch === "aarch64";
+const SYS_GETTID = IS_ARM ? 178n : 186n;
+
+Deno.test("a signal does not shorten the wait for room", async () => {
+  const ignore = () => {};
+  Deno.addSignalListener("SIGUSR1", ignore);
+  const url = new URL("../fixtures/interrupt_worker.ts", import.meta.url);
+  const worker = new Worker(url, { type: "module" });
+  const { promise, resolve } = Promise.withResolvers<void>();
+  worker.onmessage = () => resolve();
+  const thread = libc().syscall3(SYS_GETTID, 0n, new Uint8Array(1), 0n);
+  worker.postMessage({ thread: Number(thread) });
+  await promise;
+  await withPair((near) => {
+    const bytes = new Uint8Array(65536);
+    while (near.send(bytes) !== 0);
+    const begin = performance.now();
+    assertEquals(near.waitForRoom(100), false);
+    assert(performance.now() - begin >= 100);
+  });
+  worker.terminate();
+  Deno.removeSignalListener("SIGUSR1", ignore);
+});

@@ -78,7 +78,7 @@ class Channel {
   post(command: number, offset: number, value: number): void {
     const words = this.#words;
     const head = words[Layout.Head];
-    if (head - Atomics.load(words, Layout.Tail) >= CHANNEL_ENTRIES) {
+    if (((head - Atomics.load(words, Layout.Tail)) | 0) >= CHANNEL_ENTRIES) {
       this.#waitForRoom(head);
     }
     const at = Layout.Entries + (head & MASK) * ENTRY_WORDS;
@@ -119,7 +119,7 @@ class Channel {
   #waitForRoom(head: number): void {
     const until = performance.now() + READ_TIMEOUT_MS;
     while (
-      head - Atomics.load(this.#words, Layout.Tail) >= CHANNEL_ENTRIES
+      ((head - Atomics.load(this.#words, Layout.Tail)) | 0) >= CHANNEL_ENTRIES
     ) {
       this.#assertAlive();
       if (performance.now() > until) {
