@@ -15,6 +15,7 @@ import { VhostUserBusDevice } from "./bus/vhost_user/device.ts";
 import { completeConfig, type DeviceOptions } from "./config.ts";
 import type { Device, QueueDescription, QueuePair } from "./device_api.ts";
 import { attachPair, findModel, openDriver } from "./drivers/registry.ts";
+import { assertBarriers } from "./dma/barrier.ts";
 import { IxlError, NotSupportedError } from "./errors.ts";
 import { loadNative } from "./ffi/native.ts";
 import { parsePciAddress } from "./pci/address.ts";
@@ -51,6 +52,7 @@ const simControlsByDevice = new WeakMap<Device, SimControls>();
 export async function openDevice(options: OpenOptions): Promise<Device> {
   assertPlatform();
   await loadNative();
+  assertBarriers();
   const { address, ...rest } = options;
   const config = completeConfig(rest);
   if (isVhostUserAddress(address)) {
@@ -82,6 +84,7 @@ function pciAddress(address: string): string {
  * @throws {NotSupportedError} when the description is of a driver that this version does not have.
  */
 export function attachQueue(description: QueueDescription): QueuePair {
+  assertBarriers();
   return attachPair(description, openQueueBus(description.bus));
 }
 

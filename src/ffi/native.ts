@@ -2,11 +2,10 @@
  * The optional C shim: barriers that reach a device, and a `poll` that returns -errno.
  *
  * Built by `deno task native`, or named by `IXL_NATIVE`: a path, or a URL that is fetched once and cached.
- * On x86-64 nothing needs it. On arm64 the software card does without; a real card does not.
+ * On x86-64 nothing needs it. On arm64 every device needs it.
  *
  * @module
  */
-import { dlopen } from "@denosaurs/plug";
 import { IxlError } from "../errors.ts";
 import { log, readEnv } from "../log.ts";
 
@@ -41,7 +40,7 @@ export async function loadNative(): Promise<void> {
   if (wanted === undefined) return loadBuilt();
   try {
     loaded = wanted.includes("://")
-      ? (await dlopen({ name: "ixl", url: wanted }, SYMBOLS)).symbols
+      ? await fetchShim(wanted)
       : Deno.dlopen(wanted, SYMBOLS).symbols;
   } catch (error) {
     throw new IxlError(
@@ -51,6 +50,15 @@ export async function loadNative(): Promise<void> {
     );
   }
   assertVersion(loaded);
+}
+
+/**
+ * Loaded only here: a program that imports a clone by path, without the clone's configuration, does not find this package
+ * and does not need it.
+ */
+async function fetchShim(url: string): Promise<Native> {
+  const { dlopen } = await import("@denosaurs/plug");
+  return (await dlopen({ name: "ixl", url }, SYMBOLS)).symbols;
 }
 
 /** The build in this checkout; when it is missing, stale or not allowed, the library does without. */

@@ -169,6 +169,8 @@ function receiveOne(rig: IxgbeRig, frame: Uint8Array) {
   return known;
 }
 
+const L4_BAD = PacketFlag.L4ChecksumBad;
+
 Deno.test("ixgbe says the RSS hash and the verdicts on checksums", async () => {
   await withIxgbe({}, (rig) => {
     const { RssHash, IpChecksumGood, IpChecksumBad, L4ChecksumGood } =
@@ -204,6 +206,15 @@ Deno.test("ixgbe reports no UDP checksum as wrong, as the 82599 errs on zero", a
     assert((good.flags & PacketFlag.L4ChecksumGood) !== 0);
   });
 });
+
+for (const [model, said] of [["82599", 0], ["x540", L4_BAD]] as const) {
+  Deno.test(`ixgbe ${said ? "reports" : "does not report"} a wrong UDP checksum of the ${model}`, () =>
+    withIxgbe({ model }, (rig) => {
+      const frame = ipv4Frame({ protocol: "udp", spoil: "l4" });
+      const { flags } = receiveOne(rig, frame);
+      assertEquals(flags & L4_BAD, said);
+    }));
+}
 
 function tagged(frame: Uint8Array, tag: number): Uint8Array {
   const bytes = new Uint8Array(frame.length + 4);

@@ -8,20 +8,22 @@ import { Rx, type RxErrors } from "../advanced/descriptors.ts";
 import { AdvancedRxQueue } from "../advanced/rx.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
 import { bit, offsetOf } from "../register.ts";
+import { CHIP_82599 } from "./chip.ts";
 import { EIMS, RDT } from "./registers.ts";
 
-/**
- * Errors in the extended status (7.1.6.2).
- *
- * The 82599 marks UDP packets that carry no checksum as bad (specification update 331520, erratum on "UDP checksum
- * zero"), so nothing is said of a UDP checksum that is reported as wrong.
- */
+/** Errors in the extended status (82599 section 7.1.6.2, X540 section 7.1.6.2). */
 const ERRORS: RxErrors = {
   damaged: bit(29),
   l4: bit(30),
   ip: bit(31),
-  doubtful: Rx.PTYPE_UDP,
+  doubtful: 0,
 };
+
+/**
+ * The 82599 alone marks UDP packets that carry no checksum as bad (specification update 331520, erratum on "UDP checksum
+ * zero"), so nothing is said of a UDP checksum that it reports as wrong.
+ */
+const ERRORS_82599: RxErrors = { ...ERRORS, doubtful: Rx.PTYPE_UDP };
 
 /** The receive half of a queue pair. */
 export class IxgbeRxQueue extends AdvancedRxQueue {
@@ -34,7 +36,7 @@ export class IxgbeRxQueue extends AdvancedRxQueue {
       tail: offsetOf(RDT, queue.index),
       unmask: offsetOf(EIMS),
       unmaskBit: 1 << queue.index,
-      errors: ERRORS,
+      errors: queue.model === CHIP_82599.name ? ERRORS_82599 : ERRORS,
     });
   }
 }
