@@ -271,6 +271,11 @@ export interface Device extends AsyncDisposable {
    * {@linkcode QueueContext.sendAll} does.
    */
   attachMempool(pool: Mempool): void;
+  /**
+   * Makes a pool of `entries` packets that the device can send, besides those of its queues: for packets that a program
+   * makes, or copies. The calling isolate owns it. It goes with the device.
+   */
+  createMempool(entries: number): Mempool;
   /** Adds packets to a queue's pool, while it runs. Resolves when its owner uses them. */
   extendRxMempool(queue: number, entries: number): Promise<void>;
   /** Takes packets away from a queue's pool, while it runs; memory returns to the system as they come free. */

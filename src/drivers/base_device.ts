@@ -309,8 +309,8 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   }
 
   attachMempool(pool: Mempool): void {
-    const { queues } = this.#openMemory();
-    if (queues.some((queue) => queue.pool === pool)) return;
+    const { pools } = this.#openMemory();
+    if (pools.includes(pool)) return;
     try {
       pool.attachTo(this.bus.dma, this);
     } catch (error) {
@@ -324,6 +324,11 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
       );
     }
     this.#foreignPools.add(pool);
+  }
+
+  createMempool(entries: number): Mempool {
+    assertCount(entries);
+    return this.#openMemory().addPool(this.bus, this.config, entries);
   }
 
   /** For the pool of another device, which closes: waits until no transmit ring here has packets of it. */
@@ -665,7 +670,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     await this.#attempt("leave the pools of other devices", () => {
       for (const pool of this.#foreignPools) this.#detach(pool);
     });
-    for (const { pool } of memory?.queues ?? []) {
+    for (const pool of memory?.pools ?? []) {
       await this.#attempt("get packets back", () => pool.recall());
     }
     await this.#attempt("free the memory", () => memory?.free());

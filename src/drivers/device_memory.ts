@@ -69,6 +69,8 @@ export class DeviceMemory {
   readonly queues: QueueMemory[] = [];
   /** The interrupt for link changes and all that is not a queue's. */
   readonly link: IrqLine;
+  /** Every pool that was made for the device. */
+  readonly pools: Mempool[] = [];
   readonly #undo: (() => void)[] = [];
   #commands: MemoryPart | undefined;
 
@@ -98,6 +100,14 @@ export class DeviceMemory {
       memory.free();
       throw error;
     }
+  }
+
+  /** Makes a pool that the device reaches, which goes with the other memory. */
+  addPool(bus: BusDevice, config: DeviceConfig, entries?: number): Mempool {
+    const pool = createPool(bus, config, entries);
+    this.pools.push(pool);
+    this.#undo.push(() => pool.destroy());
+    return pool;
   }
 
   /** Gives everything back. No device and no other isolate may use it any more. A second call does nothing. */
@@ -135,8 +145,7 @@ export class DeviceMemory {
     for (let i = 0; i < queues; i++) {
       const rx = i * perQueue;
       const tx = rx + sizes.rxRing;
-      const pool = createPool(bus, config);
-      this.#undo.push(() => pool.destroy());
+      const pool = this.addPool(bus, config);
       this.queues.push({
         pool,
         control: new QueueControl(
@@ -165,14 +174,21 @@ export class DeviceMemory {
   }
 }
 
-function createPool(bus: BusDevice, config: DeviceConfig): Mempool {
-  const { rxDepth, txDepth, entrySize, poolMaxEntries, debug } = config;
+/** @param entries A fixed size. Without it the pool has the size of a queue's. */
+function createPool(
+  bus: BusDevice,
+  config: DeviceConfig,
+  entries?: number,
+): Mempool {
+  const { rxDepth, txDepth, entrySize, debug } = config;
   const enough = rxDepth + txDepth + ENTRIES_FOR_BATCHES;
+  const maxEntries = entries ?? config.poolMaxEntries;
   return Mempool.create({
-    entries: config.poolEntries ||
-      Math.ceil(enough / ENTRIES_STEP) * ENTRIES_STEP,
+    entries: entries ??
+      (config.poolEntries ||
+        Math.ceil(enough / ENTRIES_STEP) * ENTRIES_STEP),
     entrySize,
-    ...(poolMaxEntries ? { maxEntries: poolMaxEntries } : {}),
+    ...(maxEntries ? { maxEntries } : {}),
     ...(debug === undefined ? {} : { debug }),
     memory: {
       backing: BACKINGS[config.hugepages],

@@ -4,6 +4,7 @@
  * @module
  */
 import type { QueueDescription } from "../device_api.ts";
+import type { MempoolDescription } from "../mempool.ts";
 
 /** What a queue worker is given when it starts. */
 export interface WorkerStart {
@@ -13,6 +14,8 @@ export interface WorkerStart {
   readonly queue: number;
   /** The queue pair of each device. */
   readonly ports: readonly QueueDescription[];
+  /** For each device that cannot send the packets of all others from where they are: where copies go. */
+  readonly copyPools: readonly (MempoolDescription | undefined)[];
   /** Core to run on; -1 for any. */
   readonly cpu: number;
   /** Handed through to the user's function. */

@@ -51,20 +51,23 @@ export class QueueContext {
    * @param queue Number of the queue pair.
    * @param ports The queue pair of every device, in the order given to `run()`.
    * @param args What `run()` was given for the workers.
+   * @param copyPools For each port that cannot send the packets of all others from where they are: a pool that it can
+   * send from, and that belongs to this worker alone.
    */
   constructor(
     readonly queue: number,
     readonly ports: readonly QueuePair[],
     readonly args: unknown,
+    copyPools: readonly (Mempool | undefined)[] = [],
   ) {
     const { rx, tx } = ports[0];
     this.rx = rx;
     this.tx = tx;
     this.pool = rx.pool;
     this.stats = rx.counters;
-    for (const { rx: { pool }, tx } of ports) {
-      if (ports.every((port) => tx.reaches(port.rx.pool))) continue;
-      this.#copiers.set(tx, new PacketCopier(tx, pool));
+    for (const [port, { tx }] of ports.entries()) {
+      const pool = copyPools[port];
+      if (pool) this.#copiers.set(tx, new PacketCopier(tx, pool));
     }
   }
 
@@ -122,7 +125,11 @@ export async function runQueueWorker(
     }
     report({ type: "started" });
     const work = userModule.default as QueueWorker;
-    await work(new QueueContext(start.queue, ports, start.args));
+    const copyPools = start.copyPools.map((pool) =>
+      pool && Mempool.attach(pool)
+    );
+    const { queue, args } = start;
+    await work(new QueueContext(queue, ports, args, copyPools));
     report({ type: "ended" });
   } catch (error) {
     const { message, stack = "" } = error instanceof Error

@@ -15,6 +15,10 @@ const STOP_TIMEOUT_MS = 10_000;
 
 /** The queues of each device that have a worker, by role and number. */
 const busyQueues = new WeakMap<Device, Set<string>>();
+/** Where workers copy packets for a device, by role and number of the queue: for this run and those after it. */
+const copyPools = new WeakMap<Device, Map<string, Mempool>>();
+/** Packets of such a pool beyond what fills the transmit ring: for copies that wait for room. */
+const COPIES_IN_BATCHES = 1024;
 
 /** How queue workers are run. */
 export interface RunOptions {
@@ -71,6 +75,8 @@ export class Run implements AsyncDisposable {
   readonly #watches: Disposable[];
   /** Described once: the next worker of a queue goes on where the last one stopped, registers included. */
   readonly #ports: (readonly QueueDescription[])[] = [];
+  /** The devices, by their place, that cannot send the packets of all others from where they are. */
+  readonly #copying = new Set<number>();
   #replacing = 0;
   #stopping: Promise<void> | undefined;
 
@@ -120,7 +126,7 @@ export class Run implements AsyncDisposable {
 
   /** Starts all workers; resolves when each is in the user's function. */
   async start(): Promise<this> {
-    for (const device of this.#devices) this.#attachPools(device);
+    for (const role of this.#devices.keys()) this.#attachPools(role);
     const all = Array.from({ length: this.#queues }, (_, i) => i);
     await Promise.all(all.map((queue) => this.#start(queue)));
     return this;
@@ -257,6 +263,7 @@ export class Run implements AsyncDisposable {
       module: moduleUrl(this.#options.worker),
       queue,
       ports,
+      copyPools: this.#copyPools(queue).map((pool) => pool?.description),
       cpu,
       args: this.#options.args,
     };
@@ -270,7 +277,8 @@ export class Run implements AsyncDisposable {
   }
 
   /** Lets a device send the packets of all others from where they are. Where it cannot, `sendAll()` copies them. */
-  #attachPools(device: Device): void {
+  #attachPools(role: number): void {
+    const device = this.#devices[role];
     for (const other of this.#devices) {
       if (other === device) continue;
       try {
@@ -281,6 +289,7 @@ export class Run implements AsyncDisposable {
         if (!(error instanceof IxlError) || error.code !== "pool-unreachable") {
           throw error;
         }
+        this.#copying.add(role);
         log(
           "warn",
           device.address,
@@ -290,10 +299,26 @@ export class Run implements AsyncDisposable {
     }
   }
 
+  /** Where the worker of a queue copies packets for each device: no other worker may take from there. */
+  #copyPools(queue: number): (Mempool | undefined)[] {
+    return this.#devices.map((device, role) => {
+      if (!this.#copying.has(role)) return undefined;
+      const pools = copyPools.get(device) ?? new Map<string, Mempool>();
+      copyPools.set(device, pools);
+      const key = roleOf(role, queue);
+      const pool = pools.get(key) ??
+        device.createMempool(device.txQueueDepth + COPIES_IN_BATCHES);
+      pools.set(key, pool);
+      return pool;
+    });
+  }
+
   /** Every ring stops before any pool is refilled: a packet may be in the ring of another device. */
   async #restartQueues(queue: number): Promise<void> {
     for (const device of this.#devices) await device.haltQueue(queue);
     for (const device of this.#devices) await device.restartQueue(queue);
+    // The rings are empty, and nobody has their packets in hand.
+    for (const pool of this.#copyPools(queue)) pool?.reclaimAll();
   }
 
   /** After a worker died: its packets go home, its queue works again, the others never stopped. */
@@ -348,7 +373,7 @@ export async function run(
  */
 function claim(devices: readonly Device[], queue: number): void {
   const taken = devices.find((device, role) =>
-    busyQueues.get(device)?.has(`${role} ${queue}`)
+    busyQueues.get(device)?.has(roleOf(role, queue))
   );
   if (taken !== undefined) {
     throw new IxlError(
@@ -358,13 +383,18 @@ function claim(devices: readonly Device[], queue: number): void {
   }
   devices.forEach((device, role) => {
     const roles = busyQueues.get(device) ?? new Set();
-    busyQueues.set(device, roles.add(`${role} ${queue}`));
+    busyQueues.set(device, roles.add(roleOf(role, queue)));
   });
+}
+
+/** What tells the workers of one queue apart. */
+function roleOf(role: number, queue: number): string {
+  return `${role} ${queue}`;
 }
 
 function release(devices: readonly Device[], queue: number): void {
   devices.forEach((device, role) =>
-    busyQueues.get(device)?.delete(`${role} ${queue}`)
+    busyQueues.get(device)?.delete(roleOf(role, queue))
   );
 }
 

@@ -271,7 +271,11 @@ Deno.test("sendAll() copies what the device cannot reach", () =>
     const error = errorOf(() => reach(b, a));
     assertEquals(error.code, "pool-unreachable");
     assert(error.message.includes("across pages"), error.message);
-    const queue = new QueueContext(0, [a.pair, b.pair], undefined);
+    const copies = b.device.createMempool(64);
+    const queue = new QueueContext(0, [a.pair, b.pair], undefined, [
+      undefined,
+      copies,
+    ]);
     const frames = [60, 1514, 9000].map((size, i) => numberedFrame(i, size));
     const batch = receive(a, frames);
     assertEquals(queue.sendAll(b.pair.tx, batch), frames.length);
@@ -309,9 +313,11 @@ Deno.test("a copy has the flags and the requests of its packet", () =>
       },
     }) as TxQueue;
     const ports = [a.pair, { rx: b.pair.rx, tx }];
-    new QueueContext(0, ports, undefined).sendAll(tx, batch);
+    const copies = b.device.createMempool(2);
+    new QueueContext(0, ports, undefined, [undefined, copies])
+      .sendAll(tx, batch);
     const copy = sent[0] & INDEX_MASK;
-    const { offloads, flags, vlanTags } = b.pair.rx.pool;
+    const { offloads, flags, vlanTags } = copies;
     assertEquals(bytesOf(sent[0]), numberedFrame(1));
     assertEquals([offloads[copy], flags[copy], vlanTags[copy]], [
       (16 << 16) | 34,
