@@ -34,3 +34,28 @@ export function log(
 
 /** True when {@linkcode log} at "debug" prints: for messages that are expensive to make. */
 export const debugLogging: boolean = threshold === 0;
+
+/**
+ * Does something again and again, without keeping the program alive. What it throws is logged, each message once: an
+ * exception in a timer would end the program.
+ *
+ * @param scope What it is done for, as in {@linkcode log}.
+ */
+export function repeatedly(
+  scope: string,
+  action: () => void,
+  milliseconds: number,
+): ReturnType<typeof setInterval> {
+  let last = "";
+  const timer = setInterval(() => {
+    try {
+      action();
+    } catch (error) {
+      const message = String(error);
+      if (message !== last) log("warn", scope, message);
+      last = message;
+    }
+  }, milliseconds);
+  Deno.unrefTimer(timer);
+  return timer;
+}

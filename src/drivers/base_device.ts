@@ -19,7 +19,7 @@ import {
   IxlError,
   NotSupportedError,
 } from "../errors.ts";
-import { log } from "../log.ts";
+import { log, repeatedly } from "../log.ts";
 import { type Handle, INDEX_BITS, Mempool, type PoolUser } from "../mempool.ts";
 import { formatMac, parseMac } from "../net/ethernet.ts";
 import type { PciIds } from "../pci/ids.ts";
@@ -238,12 +238,14 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
       link: () => this.link(),
       acknowledgeLink: () => this.acknowledgeLink(),
     });
-    this.#statisticsTimer = unrefInterval(
+    this.#statisticsTimer = repeatedly(
+      this.address,
       () => this.collectStatistics(this.#counted),
       STATISTICS_INTERVAL_MS,
     );
     if (bus.removal) {
-      this.#removalTimer = unrefInterval(
+      this.#removalTimer = repeatedly(
+        this.address,
         () => this.#lookForRemoval(),
         REMOVAL_INTERVAL_MS,
       );
@@ -628,11 +630,15 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   }
 
   #releaseSoon(): void {
-    this.#releaseTimer ??= unrefInterval(() => {
-      const pools = this.#memory?.queues.map(({ pool }) => pool) ?? [];
-      const left = pools.filter((pool) => !pool.releaseMemory());
-      if (left.length === 0) this.#stopReleasing();
-    }, RELEASE_INTERVAL_MS);
+    this.#releaseTimer ??= repeatedly(
+      this.address,
+      () => {
+        const pools = this.#memory?.queues.map(({ pool }) => pool) ?? [];
+        const left = pools.filter((pool) => !pool.releaseMemory());
+        if (left.length === 0) this.#stopReleasing();
+      },
+      RELEASE_INTERVAL_MS,
+    );
   }
 
   #stopReleasing(): void {
@@ -721,11 +727,4 @@ function unicast(mac: string): Uint8Array {
 function assertCount(entries: number): void {
   if (Number.isInteger(entries) && entries > 0) return;
   throw new ConfigError("entries", `${entries} is not a positive integer`);
-}
-
-/** A timer that does not keep the program alive. */
-function unrefInterval(action: () => void, milliseconds: number): Timer {
-  const timer = setInterval(action, milliseconds);
-  Deno.unrefTimer(timer);
-  return timer;
 }

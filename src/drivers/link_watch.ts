@@ -5,6 +5,7 @@
  */
 import type { LinkState } from "../device_api.ts";
 import { type IrqLine, Sleeper } from "../irq/line.ts";
+import { log } from "../log.ts";
 
 /** How long a change can go unnoticed whose interrupt got lost. */
 const LOOK_AT_LEAST_EVERY_MS = 1000;
@@ -23,6 +24,8 @@ export class LinkWatch {
   readonly #source: LinkSource;
   readonly #listeners = new Set<(state: LinkState | undefined) => void>();
   #loop: Promise<void> | undefined;
+  /** Why the link could not be read the last time. */
+  #obstacle = "";
   #stopped = false;
 
   /**
@@ -70,17 +73,35 @@ export class LinkWatch {
 
   async #watch(): Promise<void> {
     const sleeper = new Sleeper([this.#line]);
-    let last = this.#source.link();
+    let last = this.#read();
     while (!this.#stopped && this.#listeners.size > 0) {
       await sleeper.sleepAsync(LOOK_AT_LEAST_EVERY_MS);
       if (this.#stopped) break;
-      if (this.#line.clear()) this.#source.acknowledgeLink();
-      const state = this.#source.link();
-      if (isSame(state, last)) continue;
+      const raised = this.#line.clear();
+      const state = this.#read(raised);
+      if (state === undefined || isSame(state, last)) continue;
       last = state;
       this.#tell(state);
     }
     this.#loop = undefined;
+  }
+
+  /** The link now; undefined while the device gives no answer that makes sense. Then it is asked again later. */
+  #read(raised = false): LinkState | undefined {
+    try {
+      if (raised) this.#source.acknowledgeLink();
+      const state = this.#source.link();
+      this.#obstacle = "";
+      return state;
+    } catch (error) {
+      const obstacle = String(error);
+      // The device may do this at each look.
+      if (obstacle !== this.#obstacle && !this.#stopped) {
+        log("warn", "link", `its state cannot be read: ${obstacle}`);
+      }
+      this.#obstacle = obstacle;
+      return undefined;
+    }
   }
 
   #tell(state: LinkState | undefined): void {
@@ -88,7 +109,7 @@ export class LinkWatch {
   }
 }
 
-function isSame(a: LinkState, b: LinkState): boolean {
-  return a.up === b.up && a.speed === b.speed &&
+function isSame(a: LinkState, b: LinkState | undefined): boolean {
+  return a.up === b?.up && a.speed === b.speed &&
     a.announcements === b.announcements;
 }

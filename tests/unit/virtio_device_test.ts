@@ -446,6 +446,29 @@ Deno.test("linkChanges() tells of the link and of announcements", async () => {
   });
 });
 
+Deno.test("a device whose configuration never stands still ends no program", async () => {
+  const { error } = console;
+  const lines: string[] = [];
+  console.error = (line: string) => void lines.push(line);
+  try {
+    const offers = [...CONTROLLED, "announce"] as const;
+    await withVirtio({ offers }, {}, async ({ device, bus, virtio }) => {
+      const changes = device.linkChanges()[Symbol.asyncIterator]();
+      const change = changes.next();
+      virtio.onRead = () => void virtio.configGeneration++;
+      bus.raiseConfig();
+      await until("it is said", () => lines.length > 0);
+      // It is watched on, and tells of the next change.
+      virtio.onRead = () => {};
+      virtio.changeStatus(0);
+      bus.raiseConfig();
+      assertEquals((await change).value.up, false);
+    });
+  } finally {
+    console.error = error;
+  }
+});
+
 Deno.test("checkRxIrq() masks the queue's interrupt, ackRxIrq() lets the next one through", async () => {
   const options = { offers: [...PLAIN, "packed"] as const };
   await withVirtio(options, { irqTimeoutMs: -1 }, ({ device, virtio }) => {

@@ -190,6 +190,26 @@ onEveryRing(
   },
 );
 
+for (const ring of [["in-order"], ["packed", "in-order"]] as const) {
+  Deno.test(`the rest of a run raises the interrupt, too (${ring.join(", ")})`, () =>
+    withVirtio({ features: ring, entries: 256 }, (rig) => {
+      const buffers = [1, 2, 3].map(() => rig.rxDevice.take()!);
+      for (const { elements: [{ address }] } of buffers) {
+        rig.memory.at(address, 12).setUint16(10, 1, true);
+      }
+      rig.rxDevice.giveRun(buffers, rig.pool.entrySize);
+      const batch = new Batch(1);
+      for (let left = 3; left > 0; left--) {
+        rig.rx.ackIrq();
+        assert(rig.interrupted, `${left} packets are left`);
+        assertEquals(rig.rx.receive(batch), 1);
+        batch.free();
+      }
+      rig.rx.ackIrq();
+      assertEquals(rig.interrupted, false);
+    }));
+}
+
 onEveryRing("a receive that sleeps wakes with a packet", (rig) => {
   const frame = numbered(5, 60);
   rig.deliver(frame);

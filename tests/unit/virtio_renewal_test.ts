@@ -1,11 +1,12 @@
 /** A virtio device that is reset under its users: what comes back, what is lost, and who has to be asked. */
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Batch } from "../../src/batch.ts";
 import type { VirtioQueueBus } from "../../src/bus/bus.ts";
 import type { QueuePair } from "../../src/device_api.ts";
 import { Word } from "../../src/drivers/queue_control.ts";
 import { attachPair } from "../../src/drivers/registry.ts";
 import { featureBits } from "../../src/drivers/virtio/features.ts";
+import { unlessUsedElsewhere } from "../../src/drivers/virtio/users.ts";
 import { DeviceFaultError } from "../../src/errors.ts";
 import { Packet } from "../../src/packet.ts";
 import { withoutLeaks } from "../support/leaks.ts";
@@ -426,4 +427,53 @@ Deno.test("statistics are the sums of the queues' counters, since the last time"
     device.resetStats();
     assertEquals(device.readStats().txPackets, 0);
   });
+});
+
+Deno.test("a queue whose pool is just enough comes back after a restart that resets the device", async () => {
+  const options = { offers: CONTROLLED, pairs: 2 };
+  const config = { queues: 2, rxDepth: 64, txDepth: 64, poolEntries: 65 };
+  await withVirtio(options, config, async (rig) => {
+    const { device } = rig;
+    const { pool } = device.queue(1).rx;
+    for (let i = 0; i < 3; i++) {
+      await device.restartQueue(1);
+      assertEquals(pool.inUse, 64);
+      assertEquals(roundTrip(rig, 1, [i]), [i]);
+    }
+  });
+});
+
+Deno.test("a device that was restarted after a failure is looked after as before", async () => {
+  const options = { offers: [...CONTROLLED, "announce"] as const, pairs: 3 };
+  await withVirtio(options, { queues: 3 }, async (rig) => {
+    const { device, virtio } = rig;
+    virtio.failing.add("reset");
+    await assertRejects(() => device.haltQueue(1));
+    virtio.failing.clear();
+    await device.haltQueue(2);
+    await until("it is up", () => isUp(rig));
+    virtio.answer = ([group]) => {
+      if (group === 3) virtio.changeStatus(1);
+      return {};
+    };
+    virtio.changeStatus(3);
+    await until("announced", () => device.link().announcements === 1);
+    for (const queue of [1, 2]) {
+      await device.restartQueue(queue);
+      assertEquals(roundTrip(rig, queue, [queue]), [queue]);
+    }
+  });
+});
+
+Deno.test("a half that cannot be started afresh is left to others", () => {
+  const words = new Int32Array(new SharedArrayBuffer(256));
+  assertThrows(
+    () =>
+      unlessUsedElsewhere(words, Word.RxUser, () => {
+        throw new Error("no memory");
+      }),
+    Error,
+    "no memory",
+  );
+  assertEquals(words[Word.RxUser], 0);
 });

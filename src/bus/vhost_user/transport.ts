@@ -5,7 +5,7 @@
  */
 import { DeviceFaultError, IxlError, NotSupportedError } from "../../errors.ts";
 import { IrqLine, Sleeper } from "../../irq/line.ts";
-import { log } from "../../log.ts";
+import { log, repeatedly } from "../../log.ts";
 import type { VhostUserBusDescription } from "../bus.ts";
 import type { VirtioTransport, VirtqueueSetup } from "../virtio.ts";
 import type { VhostUserSpec } from "./address.ts";
@@ -448,8 +448,11 @@ export class VhostUserTransport implements VirtioTransport {
 
   #startWatching(): void {
     if (this.#watch !== undefined || this.#closed) return;
-    this.#watch = setInterval(() => this.#lookAfter(), WATCH_INTERVAL_MS);
-    Deno.unrefTimer(this.#watch);
+    this.#watch = repeatedly(
+      this.#spec.address,
+      () => this.#lookAfter(),
+      WATCH_INTERVAL_MS,
+    );
   }
 
   /** Tells once that the backend has gone, or that it found a virtqueue wrong. */

@@ -12,7 +12,7 @@
  */
 import type { VirtioTransport, VirtqueueSetup } from "../../bus/virtio.ts";
 import { NotSupportedError } from "../../errors.ts";
-import { log } from "../../log.ts";
+import { log, repeatedly } from "../../log.ts";
 import { Word } from "../queue_control.ts";
 import { delay, until } from "../wait.ts";
 import { featureNames } from "./features.ts";
@@ -105,8 +105,8 @@ export class Lifecycle {
   async start(): Promise<void> {
     for (const index of this.#indexes()) this.#pairs.arm(index);
     await this.#inTurn(() => this.#bringUp());
-    this.#watch = setInterval(() => this.#look(), WATCH_INTERVAL_MS);
-    Deno.unrefTimer(this.#watch);
+    const { address } = this.#options;
+    this.#watch = repeatedly(address, () => this.#look(), WATCH_INTERVAL_MS);
   }
 
   /** Stops a pair: the device touches no packet of it when this resolves. */
@@ -151,6 +151,7 @@ export class Lifecycle {
     await enableOthers();
     await transport.start();
     this.#live = true;
+    this.#failed = false;
     for (const index of ready) this.#notify(index);
     onChange(true);
   }
@@ -206,7 +207,7 @@ export class Lifecycle {
 
   /**
    * Resets the device and brings it up again: what it had of other pairs is lost to them.
-   * @param idle A pair that nobody uses yet.
+   * @param idle A pair that is armed, and that nobody uses yet.
    */
   async #restart(idle?: number): Promise<void> {
     this.#live = false;
@@ -214,6 +215,7 @@ export class Lifecycle {
       await this.#transport.reset();
       await this.#renew(idle);
     } catch (error) {
+      this.#live = false;
       this.#failed = true;
       throw error;
     }
@@ -231,7 +233,6 @@ export class Lifecycle {
       );
     }
     await this.#transport.acceptFeatures(bits);
-    if (idle !== undefined) this.#pairs.arm(idle);
     await this.#renewPairs(
       this.#indexes().filter((index) =>
         index !== idle && !this.#halted.has(index)

@@ -40,6 +40,8 @@ export class PackedRxQueue extends VirtioRxQueue {
 
   protected override get arrived(): boolean {
     const { words } = this.control;
+    // The rest of a run that the device finished with one used descriptor (2.8.9).
+    if (words[State.RunLeft] > 0) return true;
     if (words[Word.RxHoles] === this.depth) return false;
     const word = words[Word.RxNext] * DESCRIPTOR_WORDS + 3;
     const last = Atomics.load(this.views.descriptors, word);

@@ -41,6 +41,9 @@ export function unlessUsedElsewhere(
 ): void {
   const user = Atomics.compareExchange(words, half, 0, RENEWING);
   if (user !== 0 && user !== ISOLATE) return;
-  action();
-  if (user === 0) Atomics.store(words, half, 0);
+  try {
+    action();
+  } finally {
+    if (user === 0) Atomics.store(words, half, 0);
+  }
 }
