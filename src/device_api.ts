@@ -303,8 +303,8 @@ export interface Device extends AsyncDisposable {
   /** After a queue's user has stopped or died: stops its rings, so that the card touches no packet of theirs. */
   haltQueue(index: number): Promise<void>;
   /**
-   * Takes every packet of a queue's pool back and starts its rings afresh. Packets of the pool may be in the rings of
-   * other devices: halt those first.
+   * Takes every packet of a queue's pool back and starts its rings afresh. Packets of the pool that are in other rings
+   * come home from there. Rings that another worker uses do not tell what they have: halt those first.
    */
   restartQueue(index: number): Promise<void>;
   /**

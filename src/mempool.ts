@@ -48,6 +48,8 @@ const REFUSED = 6;
 const RETURNED = 7;
 /** Not 0: packets were lent to other isolates, which may hold some. Written by the owner. */
 const LENT = 8;
+/** Tells pools apart that had the same number one after the other. */
+const SERIAL = 9;
 const HEADER_WORDS = 16;
 
 /** Per-entry state above the limit (`parked`) and, in debug mode, everywhere. */
@@ -97,8 +99,12 @@ export interface MempoolDescription {
 /** Asks whoever owns the memory to make a pool's first `entries` entries usable; returns when they are. */
 export type GrowMemory = (pool: Mempool, entries: number) => void;
 
-/** A device that reaches the pools of other devices. */
+/** A device, as a pool sees it. */
 export interface PoolUser {
+  /** The packets in all its transmit rings but, where named, one; each segment by itself. */
+  packetsInRings(except?: number): Iterable<Handle>;
+  /** Sees to it that pools of its queues take back what was freed elsewhere. */
+  takeHome(pools: ReadonlySet<Mempool>): void;
   /** Takes back what the device has of a pool that is about to go, or stops the device's queues. */
   giveBack(pool: Mempool): Promise<void>;
 }
@@ -113,9 +119,14 @@ interface PoolMemory {
   /** Where devices reach it. */
   readonly domains: Map<DmaDomain, Attachment>;
   readonly claim: Claim;
+  /** True for a pool without a domain of its own, which has its address from the start. */
+  readonly holdsAddress: boolean;
   /** Devices of other kinds or owners that send its packets. */
   readonly users: Set<PoolUser>;
 }
+
+/** The devices of this isolate that may have packets of any pool in their rings. */
+export const openDevices: Set<PoolUser> = new Set();
 
 const poolsById: (Mempool | undefined)[] = [];
 
@@ -278,11 +289,15 @@ export class Mempool {
       iova: iova + BigInt(HEADROOM),
       control: new SharedArrayBuffer(controlBytes(sizes.maxEntries)),
     }, commitMemory);
-    pool.#memory = { bytes, claim, domains: new Map(), users: new Set() };
+    pool.#memory = {
+      ...{ bytes, claim, domains: new Map(), users: new Set() },
+      holdsAddress: domain === undefined,
+    };
     if (domain !== undefined) {
       pool.#memory.domains.set(domain, { users: 1 });
       domain.pools.add(pool.id);
     }
+    pool.header[SERIAL] = crypto.getRandomValues(new Int32Array(1))[0];
     pool.header[MAPPED] = entries;
     pool.#parked.fill(AT_HOME);
     pool.resize(entries);
@@ -299,8 +314,9 @@ export class Mempool {
     grow: GrowMemory = refuseToGrow,
   ): Mempool {
     const known = poolsById[description.id];
-    // A number is given to another pool only after the first has been destroyed.
-    const same = known?.description.address === description.address;
+    // Numbers and addresses are given to other pools once a pool is destroyed, which this isolate may not have noticed.
+    const same = known?.description.address === description.address &&
+      known.header[SERIAL] === new Int32Array(description.control)[SERIAL];
     return known !== undefined && same ? known : new Mempool(description, grow);
   }
 
@@ -313,6 +329,11 @@ export class Mempool {
         handle.toString(16)
       } belongs to no pool that this isolate knows`,
     );
+  }
+
+  /** Whether this isolate knows the pool of a handle. */
+  static knows(handle: Handle): boolean {
+    return poolsById[handle >>> INDEX_BITS] !== undefined;
   }
 
   /** Frees every segment of a packet, whichever pools they come from. */
@@ -560,9 +581,16 @@ export class Mempool {
     domain.detach(memory.bytes);
   }
 
-  /** Waits until no other device has packets of the pool: to be called before {@linkcode destroy}. */
+  /**
+   * Waits until no device has packets of the pool in a transmit ring, those included that reach it because they share
+   * an IOMMU with another: to be called before {@linkcode destroy}. From now on no device takes more of them.
+   */
   async recall(): Promise<void> {
-    for (const user of this.#memory?.users ?? []) await user.giveBack(this);
+    for (const domain of this.#memory?.domains.keys() ?? []) {
+      domain.pools.delete(this.id);
+    }
+    const users = new Set([...openDevices, ...this.#memory?.users ?? []]);
+    await Promise.all([...users].map((user) => user.giveBack(this)));
   }
 
   /**
@@ -574,12 +602,21 @@ export class Mempool {
    * when they are freed, and what the dead worker had in its hands is lost.
    *
    * @param held Handles in rings that have stopped. Those of other pools are passed over.
+   * @param elsewhere Handles in other rings, which bring them home themselves.
    */
-  reclaimAll(held: Iterable<Handle> = []): void {
+  reclaimAll(
+    held: Iterable<Handle> = [],
+    elsewhere: Iterable<Handle> = [],
+  ): void {
     const { header, freeStack } = this;
     const home = new Uint8Array(this.maxEntries);
-    if (Atomics.load(header, LENT) === 0) home.fill(AT_HOME);
-    else {
+    if (Atomics.load(header, LENT) === 0) {
+      home.fill(AT_HOME);
+      for (const handle of elsewhere) {
+        if (handle >>> INDEX_BITS !== this.id) continue;
+        home[handle & INDEX_MASK] = this.#parked[handle & INDEX_MASK];
+      }
+    } else {
       this.#takeReturned();
       for (let i = 0; i < header[FREE_COUNT]; i++) {
         home[freeStack[i] & INDEX_MASK] = AT_HOME;
@@ -607,15 +644,27 @@ export class Mempool {
   destroy(): void {
     if (poolsById[this.id] === this) poolsById[this.id] = undefined;
     if (!this.#memory) return;
-    const { bytes, domains, claim } = this.#memory;
+    const { bytes, domains, claim, holdsAddress } = this.#memory;
     this.#memory = undefined;
-    if (domains.size === 0) AddressSpace.shared.giveBack(bytes);
-    for (const domain of domains.keys()) {
-      domain.pools.delete(this.id);
-      domain.detach(bytes);
+    const steps = [
+      ...[...domains.keys()].map((domain) => () => {
+        domain.pools.delete(this.id);
+        domain.detach(bytes);
+      }),
+      () => holdsAddress && AddressSpace.shared.giveBack(bytes),
+      () => bytes.free(),
+      () => claim.release(),
+    ];
+    // A domain that fails must not keep the others, the memory and the number.
+    const failures: unknown[] = [];
+    for (const step of steps) {
+      try {
+        step();
+      } catch (error) {
+        failures.push(error);
+      }
     }
-    bytes.free();
-    claim.release();
+    if (failures.length > 0) throw failures[0];
   }
 
   /** For the runtime: commits and maps memory for the first `entries` entries. */
@@ -626,6 +675,8 @@ export class Mempool {
       bytes.commit(entries * this.stride);
       for (const domain of domains.keys()) domain.grow(bytes);
     } catch (error) {
+      // What some domains have got already would be in the way of each later attempt.
+      this.releaseMemory();
       Atomics.add(this.header, REFUSED, 1);
       throw error;
     }

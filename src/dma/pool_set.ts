@@ -5,11 +5,14 @@
  */
 
 /** Pool numbers go up to 1023. */
-const WORDS = 32;
+const POOLS = 1024;
+/** Packets of a pool that may be sent before the set is looked at again. */
+export const AT_ONCE = 32;
 
 /** A set of pool numbers in shared memory. One isolate changes it, each may look. */
 export class PoolSet {
-  readonly #words: Int32Array;
+  /** For drivers: by pool number, how many packets may be sent at once, {@linkcode AT_ONCE} or 0. */
+  readonly shares: Uint8Array;
 
   /**
    * Makes an empty set, or lays one over memory that another isolate shares.
@@ -17,23 +20,23 @@ export class PoolSet {
    * @param buffer The set of another isolate. Default: a new, empty one.
    */
   constructor(
-    readonly buffer: SharedArrayBuffer = new SharedArrayBuffer(WORDS * 4),
+    readonly buffer: SharedArrayBuffer = new SharedArrayBuffer(POOLS),
   ) {
-    this.#words = new Int32Array(buffer);
+    this.shares = new Uint8Array(buffer);
   }
 
   /** Adds a pool. */
   add(id: number): void {
-    Atomics.or(this.#words, id >>> 5, 1 << (id & 31));
+    Atomics.store(this.shares, id, AT_ONCE);
   }
 
   /** Takes a pool out. */
   delete(id: number): void {
-    Atomics.and(this.#words, id >>> 5, ~(1 << (id & 31)));
+    Atomics.store(this.shares, id, 0);
   }
 
   /** Whether a pool is in the set. */
   has(id: number): boolean {
-    return (this.#words[id >>> 5] >>> (id & 31) & 1) !== 0;
+    return this.shares[id] !== 0;
   }
 }

@@ -20,7 +20,13 @@ import {
   NotSupportedError,
 } from "../errors.ts";
 import { log, repeatedly } from "../log.ts";
-import { type Handle, INDEX_BITS, Mempool, type PoolUser } from "../mempool.ts";
+import {
+  type Handle,
+  INDEX_BITS,
+  Mempool,
+  openDevices,
+  type PoolUser,
+} from "../mempool.ts";
 import { formatMac, parseMac } from "../net/ethernet.ts";
 import type { PciIds } from "../pci/ids.ts";
 import { type DeviceStats, emptyStats, QueueCounters } from "../stats.ts";
@@ -228,6 +234,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     const memory = DeviceMemory.allocate(bus, config, this.memorySizes);
     this.#memory = memory;
     this.#started = true;
+    openDevices.add(this);
     await this.resetChip();
     bus.setBusMaster(true);
     this.step("routing interrupts");
@@ -341,6 +348,22 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     this.#detach(pool);
   }
 
+  *packetsInRings(except?: number): Iterable<Handle> {
+    for (const [index, { control }] of this.#memory?.queues.entries() ?? []) {
+      // What another isolate uses changes under the eyes of this one.
+      const isQuiet = this.#pairs[index] !== undefined ||
+        control.words[Word.Stop] !== 0;
+      if (index !== except && isQuiet) yield* this.txHandles(index);
+    }
+  }
+
+  takeHome(pools: ReadonlySet<Mempool>): void {
+    if (this.closed) return;
+    for (const [index, queue] of this.#memory?.queues.entries() ?? []) {
+      if (pools.has(queue.pool)) this.#sync(index, queue);
+    }
+  }
+
   async #giveBack(index: number, pool: Mempool): Promise<void> {
     const { control: { words } } = this.#queue(index);
     const holdsSome = () =>
@@ -351,7 +374,12 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
       if (isMine && holdsSome() && !this.closed) this.queue(index).tx.reclaim();
       return !holdsSome();
     };
-    if (await until(isGivenBack, RECALL_TIMEOUT_MS)) return;
+    try {
+      if (await until(isGivenBack, RECALL_TIMEOUT_MS)) return;
+    } catch (error) {
+      // A queue that has failed, or that a worker uses, is stopped like one that sends nothing.
+      log("debug", this.address, `queue ${index}: ${error}`);
+    }
     log(
       "warn",
       this.address,
@@ -428,12 +456,17 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     const { pool, irq, control } = this.#queue(index);
     await this.haltQueue(index);
     const sending = this.txHandles(index);
-    pool.reclaimAll([...control.rxSlots, ...sending]);
+    const elsewhere = [...openDevices].flatMap((device) => [
+      ...device.packetsInRings(device === this ? index : undefined),
+    ]);
+    pool.reclaimAll([...control.rxSlots, ...sending], elsewhere);
     for (const handle of sending) {
-      const owner = Mempool.of(handle);
-      // The others are taken back by force, with the queue that their pool belongs to.
-      if (owner !== pool && owner.wasLent) Mempool.returnHome(handle);
+      // A pool may be gone by now, where the queue was stopped for its sake.
+      if (!Mempool.knows(handle)) continue;
+      if (Mempool.of(handle) !== pool) Mempool.returnHome(handle);
     }
+    const owners = new Set(sending.filter(Mempool.knows).map(Mempool.of));
+    for (const device of openDevices) device.takeHome(owners);
     await this.startRings(index);
     irq.clear();
     this.resumeQueue(index);
@@ -613,8 +646,13 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   }
 
   /** Makes the pool follow where this isolate may, and asks its user where not. */
-  #settle(index: number, { pool, control, wake }: QueueMemory): boolean {
-    if (pool.settled || this.closed) return true;
+  #settle(index: number, queue: QueueMemory): boolean {
+    if (queue.pool.settled || this.closed) return true;
+    this.#sync(index, queue);
+    return queue.pool.settled;
+  }
+
+  #sync(index: number, { pool, control, wake }: QueueMemory): void {
     if (this.#pairs[index]?.rx.holding) {
       pool.sync();
     } else if (
@@ -626,7 +664,6 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
       control.askToLook();
       wake.raise();
     }
-    return pool.settled;
   }
 
   #releaseSoon(): void {
@@ -672,6 +709,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
       () => this.#linkWatch?.stop(),
     );
     if (this.#started) await this.#stopHardware();
+    openDevices.delete(this);
     this.#stopped.resolve();
     await this.#attempt("leave the pools of other devices", () => {
       for (const pool of this.#foreignPools) this.#detach(pool);

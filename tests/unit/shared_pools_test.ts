@@ -7,6 +7,7 @@ import { type Device, openDevice, type QueuePair } from "../../src/device.ts";
 import type { TxQueue } from "../../src/device_api.ts";
 import { AddressSpace } from "../../src/dma/address_space.ts";
 import type { DmaDomain } from "../../src/dma/domain.ts";
+import { MappedDomain } from "../../src/dma/mapped_domain.ts";
 import { DmaMemory } from "../../src/dma/memory.ts";
 import { openDriver } from "../../src/drivers/registry.ts";
 import { IxlError } from "../../src/errors.ts";
@@ -14,6 +15,7 @@ import {
   INDEX_MASK,
   Mempool,
   type MempoolDescription,
+  type PoolUser,
 } from "../../src/mempool.ts";
 import { Packet } from "../../src/packet.ts";
 import { QueueContext } from "../../src/runtime/queue_context.ts";
@@ -131,6 +133,20 @@ function receive({ wire, bus, pair }: Card, frames: Uint8Array[]): Batch {
   const batch = new Batch(64);
   assertEquals(pair.rx.receive(batch), frames.length);
   return batch;
+}
+
+/** The device as pools know it. */
+const asUser = (device: Device) => device as Device & PoolUser;
+
+/** Does it without warnings on the console. */
+async function withoutWarnings(action: () => Promise<void>): Promise<void> {
+  const { error } = console;
+  console.error = () => {};
+  try {
+    await action();
+  } finally {
+    console.error = error;
+  }
 }
 
 const reach = (to: Card, from: Card) =>
@@ -326,6 +342,147 @@ Deno.test("a copy has the flags and the requests of its packet", () =>
     ]);
     Mempool.freeChain(sent[0]);
   }, { change: { pagewise: true } }));
+
+Deno.test("a device that shares an IOMMU with the one that closes gives its packets back too", () =>
+  withCards(async (a, b) => {
+    reach(b, a);
+    // As in one container: the pool is there without having been attached by the device itself.
+    a.pair.rx.pool.attachTo(b.bus.dma, NO_DEVICE);
+    a.pair.rx.pool.detachFrom(b.bus.dma, asUser(b.device));
+    const batch = receive(a, [numberedFrame(1)]);
+    b.bus.deaf.add(0x6018);
+    assertEquals(b.pair.tx.send(batch), 1);
+    await withoutWarnings(() => a.device.close());
+    assert(b.pair.rx.stopped);
+    // The packet is gone, with its pool: the queue works again without it.
+    b.bus.deaf.clear();
+    await b.device.restartQueue(0);
+    assertEquals(b.pair.tx.pending, 0);
+    const own = receive(b, [numberedFrame(3)]);
+    assertEquals(b.pair.tx.send(own), 1);
+    b.bus.settle();
+    assertEquals(b.wire.fromCard, [numberedFrame(3)]);
+  }));
+
+Deno.test("send() refuses packets of a pool that the device has lost since", () =>
+  withCards((a, b) => {
+    reach(b, a);
+    assertEquals(b.pair.tx.send(receive(a, [numberedFrame(1)])), 1);
+    b.bus.settle();
+    b.pair.tx.reclaim();
+    a.pair.rx.pool.detachFrom(b.bus.dma, asUser(b.device));
+    const batch = receive(a, [numberedFrame(2)]);
+    assertEquals(
+      errorOf(() => b.pair.tx.send(batch)).code,
+      "pool-unreachable",
+    );
+    assertEquals(batch.free(), 1);
+  }, { options: { debug: false } }));
+
+Deno.test("a queue that starts afresh leaves its packets in the ring of another device", () =>
+  withCards(async (a, b) => {
+    reach(b, a);
+    const { pool } = a.pair.rx;
+    b.bus.deaf.add(0x6018);
+    assertEquals(b.pair.tx.send(receive(a, [numberedFrame(1)])), 1);
+    await a.device.restartQueue(0);
+    const { depth } = a.pair.rx;
+    assertEquals(pool.inUse, depth + 1);
+    await b.device.restartQueue(0);
+    pool.sync();
+    assertEquals(pool.inUse, depth);
+    const all = Array.from({ length: pool.available }, () => pool.allocate());
+    assertEquals(new Set(all).size, all.length);
+    for (const handle of all) pool.free(handle);
+  }));
+
+/** A domain that maps at most so many bytes. */
+class SmallDomain extends MappedDomain {
+  mapped = 0;
+
+  constructor(most: number) {
+    super({
+      map: (_memory, _offset, length) => {
+        if (this.mapped + length > most) throw new Error("no room");
+        this.mapped += length;
+      },
+      unmap: (_iova, length) => void (this.mapped -= length),
+    });
+  }
+}
+
+const NO_DEVICE = {
+  packetsInRings: () => [],
+  takeHome: () => {},
+  giveBack: () => Promise.resolve(),
+};
+
+Deno.test("a pool that cannot grow for one of its devices is as it was, for all of them", () => {
+  const [large, small] = [new SmallDomain(64 * MIB), new SmallDomain(MIB)];
+  const pool = Mempool.create(
+    { entries: 256, maxEntries: 4096, memory: PLAIN_PAGES },
+    large,
+  );
+  pool.attachTo(small, NO_DEVICE);
+  const before = [pool.committedBytes, large.mapped, small.mapped];
+  assertThrows(() => pool.extend(3000), Error, "no room");
+  assertEquals([pool.committedBytes, large.mapped, small.mapped], before);
+  assertEquals(pool.target, 256);
+  // What there is room for can still be had.
+  pool.extend(100);
+  assertEquals(pool.capacity, 356);
+  assertEquals(large.mapped, small.mapped);
+  pool.destroy();
+  assertEquals([large.mapped, small.mapped], [0, 0]);
+});
+
+Deno.test("a pool without a device gives its address back, attached or not", () => {
+  const domain = new SmallDomain(MIB);
+  const pool = Mempool.create({ entries: 8, memory: PLAIN_PAGES });
+  const taken: unknown[] = [];
+  const { shared } = AddressSpace;
+  const original = shared.giveBack;
+  shared.giveBack = (memory) => {
+    taken.push(memory);
+    original.call(shared, memory);
+  };
+  try {
+    pool.attachTo(domain, NO_DEVICE);
+    pool.destroy();
+  } finally {
+    shared.giveBack = original;
+  }
+  // Once for the domain, and once for the pool.
+  assertEquals(taken.length, 2);
+});
+
+Deno.test("a pool is freed although a domain fails to unmap it", () => {
+  const failing = new MappedDomain({
+    map: () => {},
+    unmap: () => {
+      throw new Error("it is gone");
+    },
+  });
+  const sound = new SmallDomain(MIB);
+  const pool = Mempool.create({ entries: 8, memory: PLAIN_PAGES }, failing);
+  pool.attachTo(sound, NO_DEVICE);
+  assertThrows(() => pool.destroy(), Error, "it is gone");
+  assertEquals([sound.mapped, pool.committedBytes], [0, 0]);
+  assert(!sound.pools.has(pool.id));
+});
+
+Deno.test("a pool with the number and the address of an earlier one is another pool", () => {
+  const first = Mempool.create({ entries: 8, memory: PLAIN_PAGES });
+  const known = Mempool.attach(first.description);
+  assert(known === first);
+  // Another isolate has made it after the first was destroyed.
+  const later = Mempool.attach({
+    ...first.description,
+    control: new SharedArrayBuffer(first.description.control.byteLength),
+  });
+  assert(later !== first);
+  first.destroy();
+});
 
 Deno.test("a vhost-user backend reads the packets of a software card where they are", async () => {
   using backend = new BackendThread();

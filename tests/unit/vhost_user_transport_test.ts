@@ -391,6 +391,44 @@ Deno.test("a backend with memory slots is told of single regions", () =>
     assertEquals(removals.length, 2);
   }));
 
+Deno.test("a pool grows and shrinks as often as it likes with a backend of 8 slots", () =>
+  withWorker([{ ...SLOTS, slots: 8n }], async (rig, ask) => {
+    await bringUp(rig);
+    const { domain } = rig;
+    const pools = [allocate(1, 64), allocate(1, 64)];
+    const iovas = pools.map((pool) => domain.attach(pool));
+    const [pool] = pools;
+    for (let pages = 2; pages <= 32; pages++) {
+      for (const pool of pools) {
+        pool.commit(pages * 4096);
+        domain.grow(pool);
+      }
+      pool.u8[(pages - 1) * 4096] = pages;
+      const at = iovas[0] + BigInt((pages - 1) * 4096);
+      const { bytes, regions } = await ask({ op: "read", iova: at, length: 1 });
+      assertEquals([...bytes], [pages]);
+      assert(regions.length <= 8, `${regions.length} regions`);
+    }
+    for (let pages = 31; pages >= 1; pages--) {
+      pool.decommit(domain.shrink(pool, pages * 4096));
+      const { regions } = await ask({ op: "report" });
+      const mine = regions.filter(({ iova }) =>
+        iova >= iovas[0] && iova < iovas[0] + BigInt(pool.reserved)
+      );
+      const bytes = mine.reduce((sum, { size }) => sum + size, 0);
+      assertEquals(bytes, pages * 4096);
+    }
+    assert(!rig.transport.needsReset);
+    const { names } = await ask({ op: "report" });
+    // What is in use is never taken away, not even for a moment: tables replace it.
+    assert(names.includes("SET_MEM_TABLE"));
+    for (const pool of pools) {
+      domain.detach(pool);
+      pool.free();
+    }
+    assertEquals((await ask({ op: "report" })).regions.length, 1);
+  }));
+
 Deno.test("memory that is freed while a backend learns of it does no harm", () =>
   withServer([SLOTS], async (rig, server) => {
     const { domain, transport } = rig;

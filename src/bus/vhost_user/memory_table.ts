@@ -33,8 +33,8 @@ export class MemoryTable implements MemoryUser {
 
   /** Tells the backend of all memory that there is, and of each change from then on. */
   async join(): Promise<void> {
-    this.check(this.domain.regions);
     for (;;) {
+      this.check(this.domain.regions);
       const messages = this.#changes(this.domain.regions);
       if (messages.length === 0) break;
       // All are sent at once: memory that is freed while a reply is awaited takes its file along.
@@ -52,16 +52,7 @@ export class MemoryTable implements MemoryUser {
   }
 
   check(regions: readonly MemoryRegion[]): void {
-    const { length } = this.#prepare(regions);
-    const most = this.slots || MOST_TABLE_REGIONS;
-    if (length <= most) return;
-    const growth = this.slots === 0
-      ? ""
-      : ", or give pools their final size (poolEntries) from the start";
-    throw new IxlError(
-      "not-supported",
-      `${this.connection.peer} takes ${most} regions of memory, and there are ${length}, one for each device and one for each of its queues: open fewer queues or devices${growth}`,
-    );
+    this.#plan(regions);
   }
 
   update(regions: readonly MemoryRegion[]): void {
@@ -81,20 +72,89 @@ export class MemoryTable implements MemoryUser {
 
   /** What to say to get from what it knows to `regions`. It knows them from then on. */
   #changes(regions: readonly MemoryRegion[]): Message[] {
-    const known = this.#known;
-    const wanted = this.#prepare(regions);
-    this.#known = wanted;
-    const gone = known.filter((old) => !wanted.some((now) => same(old, now)));
-    const added = wanted.filter((now) => !known.some((old) => same(old, now)));
-    if (gone.length + added.length === 0) return [];
-    if (this.slots === 0) return [memoryTableMessage(wanted)];
-    return [...gone.map(removeRegionMessage), ...added.map(addRegionMessage)];
+    const { known, messages } = this.#plan(regions);
+    this.#known = known;
+    return messages;
   }
 
-  /** A table is replaced as a whole, hence the pieces of a memory can be one region. */
-  #prepare(regions: readonly MemoryRegion[]): readonly MemoryRegion[] {
-    return this.slots === 0 ? joined(regions) : regions;
+  /**
+   * A table is replaced as a whole, so that each memory is one region in it. A backend with slots is told of single
+   * regions: each piece that a memory grows by takes a slot. When the slots are used up, a table with one region for each
+   * memory frees them. A region that the backend may be reading is never removed to be added again.
+   */
+  #plan(regions: readonly MemoryRegion[]): Plan {
+    const { slots } = this;
+    const whole = joined(regions);
+    const fitsTable = whole.length <= MOST_TABLE_REGIONS;
+    if (slots > 0) {
+      const known = continued(this.#known, whole);
+      const gone = missing(this.#known, known);
+      const added = missing(known, this.#known);
+      const takesApart = gone.some((old) =>
+        added.some(({ memory }) => memory === old.memory)
+      );
+      if (known.length <= slots && !(takesApart && fitsTable)) {
+        const messages = [
+          ...gone.map(removeRegionMessage),
+          ...added.map(addRegionMessage),
+        ];
+        return { known, messages };
+      }
+    }
+    const most = slots > 0
+      ? Math.min(slots, MOST_TABLE_REGIONS)
+      : MOST_TABLE_REGIONS;
+    if (whole.length > most) throw this.#tooMany(whole.length);
+    const isKnown = whole.length === this.#known.length &&
+      missing(whole, this.#known).length === 0;
+    return {
+      known: whole,
+      messages: isKnown ? [] : [memoryTableMessage(whole)],
+    };
   }
+
+  #tooMany(count: number): IxlError {
+    const most = this.slots || MOST_TABLE_REGIONS;
+    const growth = this.slots === 0
+      ? ""
+      : ", or give pools their final size (poolEntries) from the start";
+    return new IxlError(
+      "not-supported",
+      `${this.connection.peer} takes ${most} regions of memory, and there are ${count}, one for each device and one for each of its queues: open fewer queues or devices${growth}`,
+    );
+  }
+}
+
+/** How to change what a backend knows. */
+interface Plan {
+  /** What it knows afterwards. */
+  readonly known: readonly MemoryRegion[];
+  readonly messages: Message[];
+}
+
+/** Regions that cover `whole`: those of `known` that lie within it, and what is missing behind them. */
+function continued(
+  known: readonly MemoryRegion[],
+  whole: readonly MemoryRegion[],
+): MemoryRegion[] {
+  return whole.flatMap((region) => {
+    const pieces = known.filter(({ memory, offset, size }) =>
+      memory === region.memory && offset + size <= region.size
+    );
+    const end = pieces.reduce((sum, { size }) => sum + size, 0);
+    if (end === region.size) return pieces;
+    const iova = region.iova + BigInt(end);
+    const rest = { ...region, iova, offset: end, size: region.size - end };
+    return [...pieces, rest];
+  });
+}
+
+/** Those of `some` that are not among `others`. */
+function missing(
+  some: readonly MemoryRegion[],
+  others: readonly MemoryRegion[],
+): MemoryRegion[] {
+  return some.filter((one) => !others.some((other) => same(one, other)));
 }
 
 function same(a: MemoryRegion, b: MemoryRegion): boolean {

@@ -161,6 +161,7 @@ export class AdvancedTxQueue implements TxQueue {
         tail: this.#tailOffset,
         maxFrame: this.#maxFrame,
         layout: this.#layout,
+        reachable: this.#reachable,
       }, pool);
       this.#fastPaths.set(pool, path);
     }

@@ -6,13 +6,14 @@
  */
 import type { Registers } from "../../bus/bus.ts";
 import { storeBarrier, WEAK_ORDER } from "../../dma/barrier.ts";
+import { AT_ONCE, type PoolSet } from "../../dma/pool_set.ts";
 import { INDEX_BITS, type Mempool } from "../../mempool.ts";
 import { type QueueCounters, Slot } from "../../stats.ts";
 import { type QueueControl, Word } from "../queue_control.ts";
 import { Tx, type TxLayout, wordViews } from "./descriptors.ts";
 
 /** Descriptors without a report, at most; packets that the fast path sends at once. */
-export const REPORT_EVERY = 32;
+export const REPORT_EVERY = AT_ONCE;
 /** On a handle in `txSlots`: its descriptor asked for a report. Handles stay below 2³⁰. */
 export const REPORTS: number = 1 << 31;
 /** The handle alone. */
@@ -36,6 +37,8 @@ export interface TxFastPathParts {
   readonly maxFrame: number;
   /** What the descriptors want. */
   readonly layout: TxLayout;
+  /** The pools that the card reaches. */
+  readonly reachable: PoolSet;
 }
 
 /** Sends handles from `from` on, at most {@linkcode REPORT_EVERY} and none from `to` on, and returns how many. */
@@ -78,6 +81,8 @@ export function txFastPath(parts: TxFastPathParts, pool: Mempool): TxFastPath {
   const iovaLow = pool.iovaLow | 0;
   const iovaHigh = pool.iovaHigh | 0;
   const idBits = pool.id << INDEX_BITS;
+  const { id } = pool;
+  const { shares } = parts.reachable;
   const mostAbove = Math.min(pool.entrySize, parts.maxFrame) - MIN_PACKET;
   const reclaims = freesDirectly(pool);
   /** Room that is left while there is no block to take back. */
@@ -148,7 +153,9 @@ export function txFastPath(parts: TxFastPathParts, pool: Mempool): TxFastPath {
     if (room < enough) room = reclaimBlocks() | 0;
     let end = from + room;
     if (end > to) end = to;
-    if (end > from + reportEvery) end = from + reportEvery;
+    // As many as a report is for; none once the card has lost the pool, because the device that it belongs to closes.
+    const most = from + shares[id];
+    if (end > most) end = most;
     let bytes = 0;
     let n = from;
     let last = 0;

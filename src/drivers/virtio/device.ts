@@ -40,7 +40,7 @@ import { createRxQueue, createTxQueue, renewPair } from "./queues.ts";
 import type { VirtioRxQueue } from "./rx.ts";
 import { RSS_TABLE_SIZE, Settings } from "./settings.ts";
 import { HANDLE_MASK } from "./slots.ts";
-import type { VirtioTxQueue } from "./tx.ts";
+import { MAX_SEGMENTS, type VirtioTxQueue } from "./tx.ts";
 import { leave } from "./users.ts";
 
 /** The name of this driver. */
@@ -218,7 +218,9 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
   protected override txHandles(index: number): Handle[] {
     const handles: Handle[] = [];
     for (const slot of this.txSlots(index)) {
-      for (let handle = slot & HANDLE_MASK; handle !== 0;) {
+      let handle = slot & HANDLE_MASK;
+      // No more than a packet has, should another isolate change it meanwhile.
+      for (let n = 0; n < MAX_SEGMENTS && Mempool.knows(handle); n++) {
         handles.push(handle);
         const { nextSegments } = Mempool.of(handle);
         handle = nextSegments[handle & INDEX_MASK];

@@ -51,7 +51,7 @@ import { use } from "./users.ts";
 /** The largest packet that a device cuts into segments: headers and 65535 bytes (5.1.6.3). */
 const LARGEST_SEGMENTED = 65589;
 /** Most buffers of a packet. */
-const MAX_SEGMENTS = 40;
+export const MAX_SEGMENTS = 40;
 /** Descriptors with the device from which on each send looks whether it has finished some. */
 const RECLAIM_FROM = 16;
 
@@ -80,8 +80,6 @@ export abstract class VirtioTxQueue implements TxQueue {
   protected readonly eventIndex: boolean;
   /** Largest frame that is not cut into segments. */
   protected readonly maxFrame: number;
-  /** The pool that the device was last found to reach. */
-  #reached: Mempool | undefined;
   readonly #reachable: PoolSet;
   readonly #queue: LocalQueue;
   readonly #renew: () => void;
@@ -165,11 +163,8 @@ export abstract class VirtioTxQueue implements TxQueue {
     return sent;
   }
 
-  reaches(pool: Mempool): boolean {
-    if (pool === this.#reached) return true;
-    if (!this.#reachable.has(pool.id)) return false;
-    this.#reached = pool;
-    return true;
+  reaches({ id }: Mempool): boolean {
+    return this.#reachable.has(id);
   }
 
   reclaim(): number {
