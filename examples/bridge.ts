@@ -94,6 +94,7 @@ export async function main(args: readonly string[]): Promise<number> {
     console.log(JSON.stringify({
       toRight: sums[1].txPackets,
       toLeft: sums[0].txPackets,
+      copied: sums[0].copied + sums[1].copied,
       notDelivered: total(toRight.undelivered) + total(toLeft.undelivered),
       ways: { toRight, toLeft },
     }));

@@ -17,6 +17,8 @@ export interface DmaDomain {
   readonly contiguous?: boolean;
   /** True where other processes are the devices: only memory that was allocated `fileBacked` can be attached. */
   readonly fileBacked?: boolean;
+  /** True where memory on hugepages cannot be attached. */
+  readonly ordinaryPages?: boolean;
   /**
    * True behind an IOMMU of which not every device makes one piece: QEMU's igb and e1000e drop a frame on sending whose
    * two pages are not neighbours in RAM. Memory on small pages is then used in units that do not cross a page.

@@ -7,6 +7,7 @@ import type { BusDevice } from "../bus/bus.ts";
 import type { DeviceConfig } from "../config.ts";
 import type { RingsDescription } from "../device_api.ts";
 import { type DmaBacking, DmaMemory } from "../dma/memory.ts";
+import { ConfigError } from "../errors.ts";
 import { IrqLine } from "../irq/line.ts";
 import { Mempool } from "../mempool.ts";
 import { QueueCounters } from "../stats.ts";
@@ -128,7 +129,7 @@ export class DeviceMemory {
     const perQueue = sizes.rxRing + sizes.txRing;
     const rings = DmaMemory.allocate({
       bytes: queues * perQueue + sizes.commands,
-      backing: BACKINGS[config.hugepages],
+      backing: backingFor(bus, config),
       contiguous: bus.dma.contiguous ?? false,
       fileBacked: bus.dma.fileBacked ?? false,
       numaNode: bus.numaNode,
@@ -174,6 +175,18 @@ export class DeviceMemory {
   }
 }
 
+function backingFor(
+  { address, dma }: BusDevice,
+  { hugepages }: DeviceConfig,
+): DmaBacking | "auto" {
+  if (!dma.ordinaryPages) return BACKINGS[hugepages];
+  if (hugepages !== "require") return "plain";
+  throw new ConfigError(
+    "hugepages",
+    `"require" contradicts memory=pages in ${address}: leave one of them out`,
+  );
+}
+
 /** @param entries A fixed size. Without it the pool has the size of a queue's. */
 function createPool(
   bus: BusDevice,
@@ -191,7 +204,7 @@ function createPool(
     ...(maxEntries ? { maxEntries } : {}),
     ...(debug === undefined ? {} : { debug }),
     memory: {
-      backing: BACKINGS[config.hugepages],
+      backing: backingFor(bus, config),
       numaNode: bus.numaNode,
       label: "ixl-pool",
     },

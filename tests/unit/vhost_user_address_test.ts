@@ -22,6 +22,11 @@ Deno.test("a vhost-user address may say who listens, which MAC address, and how 
   assertEquals([...spec.macAddress], [0x02, 0, 0x5e, 0, 0, 0xff]);
 });
 
+Deno.test("a vhost-user address may ask for memory on ordinary pages", () => {
+  assertEquals(parse("vhost-user:a?memory=pages").ordinaryPages, true);
+  assertEquals(parse("vhost-user:a").ordinaryPages, false);
+});
+
 Deno.test("without a MAC address there is one for each path, always the same", () => {
   const of = (path: string) => parse(`vhost-user:${path}`).macAddress;
   assertEquals(of("/run/a"), of("/run/a"));
@@ -45,6 +50,8 @@ for (
     ["vhost-user:/a?timeout=-1", "timeout=-1"],
     ["vhost-user:/a?timeout=", "timeout="],
     ["vhost-user:/a?timeout=1e3", "timeout=1e3"],
+    ["vhost-user:/a?memory", "memory= in"],
+    ["vhost-user:/a?memory=huge", "is not memory=pages"],
     ["vhost-user:/a?mac=", "mac="],
     ["vhost-user:/a?mac=01:00:00:00:00:01", "no unicast address"],
     ["vhost-user:/a?mac=00:00:00:00:00:00", "no unicast address"],

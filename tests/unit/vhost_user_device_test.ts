@@ -5,9 +5,14 @@ import {
   assertEquals,
   assertRejects,
   assertStringIncludes,
+  assertThrows,
 } from "@std/assert";
+import { VhostUserDomain } from "../../src/bus/vhost_user/domain.ts";
+import type { DeviceConfig } from "../../src/config.ts";
+import type { DmaMemory } from "../../src/dma/memory.ts";
 import { type Device, type LinkState, openDevice } from "../../src/device.ts";
-import { IxlError } from "../../src/errors.ts";
+import { ConfigError, IxlError } from "../../src/errors.ts";
+import { libc } from "../../src/ffi/libc.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/until.ts";
 import {
@@ -29,6 +34,10 @@ const MERGEABLE: BackendPlan = {
 function withDevice(
   plans: readonly BackendPlan[],
   use: (device: Device, server: FakeServer) => Promise<void>,
+  { options = "timeout=10000", hugepages = "never" }: {
+    readonly options?: string;
+    readonly hugepages?: DeviceConfig["hugepages"];
+  } = {},
 ): Promise<void> {
   return withoutLeaks(async () => {
     const folder = Deno.makeTempDirSync();
@@ -36,8 +45,8 @@ function withDevice(
     const server = new FakeServer(path, plans);
     try {
       await using device = await openDevice({
-        address: `vhost-user:${path}?mac=02:00:00:00:00:07`,
-        hugepages: "never",
+        address: `vhost-user:${path}?mac=02:00:00:00:00:07&${options}`,
+        hugepages,
       });
       await use(device, server);
     } finally {
@@ -190,3 +199,53 @@ Deno.test("a device without a backend is not opened, and leaves nothing behind",
     }
     Deno.removeSync(folder);
   }));
+
+/** FALLOC_FL_KEEP_SIZE and FALLOC_FL_PUNCH_HOLE. */
+const PUNCH_HOLE = 3;
+
+Deno.test("on ordinary pages a hole that the backend makes reads as zeros and does no harm", () =>
+  withDevice([PLAIN], async (device, server) => {
+    const { pool } = device.queue(0).rx;
+    const { rings } = device.describeQueue(0);
+    const handle = pool.allocate();
+    pool.u8.fill(77, pool.offset(handle), pool.offset(handle) + 100);
+    const { regions } = server.last;
+    for (const { fd, offset, size } of regions) {
+      const at = BigInt(offset);
+      assertEquals(libc().fallocate(fd, PUNCH_HOLE, at, BigInt(size)), 0);
+    }
+    const ring = new Uint8Array(rings.buffer, rings.rxOffset, 4096);
+    for (const bytes of [ring, pool.u8]) {
+      assert(bytes.every((byte) => byte === 0));
+    }
+    // The memory can still be written, by both.
+    pool.u8[pool.offset(handle)] = 78;
+    const at = pool.description.iova +
+      BigInt(pool.offset(handle));
+    assertEquals([...server.last.read(at, 1)], [78]);
+    pool.free(handle);
+    await device.close();
+  }, { options: "memory=pages", hugepages: "auto" }));
+
+Deno.test("memory=pages contradicts a wish for hugepages", async () => {
+  const error = await assertRejects(
+    () =>
+      withDevice([PLAIN], () => Promise.resolve(), {
+        ...{ options: "memory=pages", hugepages: "require" },
+      }),
+    ConfigError,
+  );
+  assertStringIncludes(error.message, "contradicts memory=pages");
+});
+
+Deno.test("with memory=pages a backend gets no memory on hugepages", () => {
+  const domain = new VhostUserDomain(true);
+  for (const backing of ["hugepages", "hugepages-1g"]) {
+    const memory = { ...{ backing, fd: 3, reserved: 1, committed: 1 } };
+    const error = assertThrows(
+      () => domain.attach(memory as unknown as DmaMemory),
+      IxlError,
+    );
+    assertStringIncludes(error.message, "ordinary pages only");
+  }
+});

@@ -161,15 +161,32 @@ test("virtio: info says what was agreed with the backend", async () => {
   assertEquals(features.virtio.includes("packed"), true);
 });
 
-test("virtio: a software card and a backend exchange frames through the bridge, every byte right", async () => {
-  using socket = new SocketPath("bridge-sim");
+test("virtio: a software card and a backend exchange frames through the bridge, every byte right", () =>
+  exchangesThroughBridge("bridge-sim", { copied: 0 }));
+
+// What the software card receives on hugepages is copied, by one worker, while the other one uses the backend's packets.
+requires("testpmd", "hugepages")(
+  "virtio: a backend on ordinary pages exchanges frames with a card on hugepages, every byte right",
+  () => exchangesThroughBridge("bridge-copy", { copied: 400 }, "?memory=pages"),
+);
+
+async function exchangesThroughBridge(
+  name: string,
+  expectedCounts: { readonly copied: number },
+  options = "",
+): Promise<void> {
+  using socket = new SocketPath(name);
   await using _backend = await Testpmd.backend({ socket: socket.path });
   const [input, output] = [`${socket.path}-in.pcap`, `${socket.path}-out.pcap`];
   // Fewer than the receive ring has room for: testpmd drops what does not fit.
   const frames = Array.from({ length: 400 }, (_, i) => patternFrame(i));
   Deno.writeFileSync(input, captureOf(frames));
   await using bridge = new CliProcess([
-    ...["bridge", `sim:pcap?in=${input}&out=${output}`, socket.address],
+    ...[
+      "bridge",
+      `sim:pcap?in=${input}&out=${output}`,
+      `${socket.address}${options}`,
+    ],
     "--json",
   ]);
   await bridge.prints(/bridging/);
@@ -188,9 +205,10 @@ test("virtio: a software card and a backend exchange frames through the bridge, 
     bytes.subarray(offset, offset + capturedLength)
   );
   assertEquals(back, expected);
-  const { toRight, toLeft } = lastJson<Record<string, number>>(stdout);
+  const { toRight, toLeft, copied } = lastJson<Record<string, number>>(stdout);
   assertEquals([toRight, toLeft], [400, 400]);
-});
+  assertEquals({ copied }, expectedCounts);
+}
 
 test("virtio: a backend counts each frame of a software card", async () => {
   using socket = new SocketPath("forward-sim");

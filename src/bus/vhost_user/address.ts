@@ -6,7 +6,7 @@
 import { ConfigError } from "../../errors.ts";
 
 const SCHEME = "vhost-user:";
-const OPTIONS = ["mac", "server", "timeout"];
+const OPTIONS = ["mac", "memory", "server", "timeout"];
 /** How long to wait for a backend where the address does not say. */
 const DEFAULT_TIMEOUT_MS = 10_000;
 const LONGEST_TIMEOUT_MS = 3_600_000;
@@ -24,6 +24,8 @@ export interface VhostUserSpec {
   readonly server: boolean;
   /** The station address, six octets: as it was given, or one made from the path. */
   readonly macAddress: Uint8Array;
+  /** True for memory on ordinary pages only, which a backend cannot use to end this process. */
+  readonly ordinaryPages: boolean;
   /** How long to wait for a backend, in milliseconds. */
   readonly timeoutMs: number;
 }
@@ -48,7 +50,7 @@ export function parseVhostUserAddress(address: string): VhostUserSpec {
   if (!isVhostUserAddress(address) || path === "" || rest.length > 0) {
     throw new ConfigError(
       "address",
-      `"${address}" is no ${SCHEME}PATH?mac=02:00:00:00:00:01&server&timeout=MS`,
+      `"${address}" is no ${SCHEME}PATH?mac=02:00:00:00:00:01&memory=pages&server&timeout=MS`,
     );
   }
   const params = new URLSearchParams(query);
@@ -64,6 +66,7 @@ export function parseVhostUserAddress(address: string): VhostUserSpec {
     path,
     server: flag(address, params.get("server")),
     macAddress: station(address, params.get("mac")) ?? stationOf(path),
+    ordinaryPages: memory(address, params.get("memory")),
     timeoutMs: timeout(address, params.get("timeout")),
   };
 }
@@ -72,6 +75,15 @@ function flag(address: string, text: string | null): boolean {
   if (text === null) return false;
   if (text === "") return true;
   throw new ConfigError("address", `server takes no value in ${address}`);
+}
+
+function memory(address: string, text: string | null): boolean {
+  if (text === null) return false;
+  if (text === "pages") return true;
+  throw new ConfigError(
+    "address",
+    `memory=${text} in ${address} is not memory=pages, the only choice besides leaving it out`,
+  );
 }
 
 function timeout(address: string, text: string | null): number {

@@ -30,13 +30,14 @@ export class VhostUserBusDevice implements VirtioBusDevice {
   readonly address: string;
   readonly ids = IDS;
   readonly numaNode: number = -1;
-  readonly dma: VhostUserDomain = new VhostUserDomain();
+  readonly dma: VhostUserDomain;
   readonly removal = undefined;
   readonly virtio: VhostUserTransport;
   readonly interrupts: InterruptVectors;
 
   private constructor(spec: VhostUserSpec) {
     this.address = spec.address;
+    this.dma = new VhostUserDomain(spec.ordinaryPages);
     const virtio = new VhostUserTransport(
       spec,
       new Endpoint(spec),

@@ -36,6 +36,13 @@ export class VhostUserDomain implements DmaDomain {
   readonly #attached = new Map<DmaMemory, Attachment>();
   readonly #users = new Set<MemoryUser>();
 
+  /**
+   * @param ordinaryPages Takes no memory on hugepages. A backend that punches a hole into a file of hugepages takes the
+   * pages away, and when there are no others our next touch of them is a SIGBUS, which ends the process. A hole in a
+   * file of ordinary pages reads as zeros.
+   */
+  constructor(readonly ordinaryPages = false) {}
+
   /** What backends shall reach: the pieces of each memory in order, addresses ascending within it. */
   get regions(): readonly MemoryRegion[] {
     return [...this.#attached].flatMap(([memory, { iova, ends }]) =>
@@ -68,6 +75,12 @@ export class VhostUserDomain implements DmaDomain {
       throw new IxlError(
         "not-supported",
         "a vhost-user backend only reaches memory that has a file: hugepages or a memfd",
+      );
+    }
+    if (this.ordinaryPages && memory.backing !== "memfd") {
+      throw new IxlError(
+        "not-supported",
+        `the backend gets memory on ordinary pages only (memory=pages), and this lies on ${memory.backing}: open the other device with hugepages: "never" to share its packets`,
       );
     }
     const iova = AddressSpace.shared.take(memory);
