@@ -276,6 +276,8 @@ export interface Device extends AsyncDisposable {
    * makes, or copies. The calling isolate owns it. It goes with the device.
    */
   createMempool(entries: number): Mempool;
+  /** The pool that a queue receives into. Other isolates get it with the queue. */
+  rxMempool(queue: number): Mempool;
   /** Adds packets to a queue's pool, while it runs. Resolves when its owner uses them. */
   extendRxMempool(queue: number, entries: number): Promise<void>;
   /** Takes packets away from a queue's pool, while it runs; memory returns to the system as they come free. */
@@ -298,6 +300,13 @@ export interface Device extends AsyncDisposable {
 
   /** Asks the user of a queue to stop and wakes it. */
   stopQueue(index: number): void;
+  /**
+   * Another isolate uses the queue now. {@linkcode describeQueue} says so too. A device that closes meanwhile keeps the
+   * numbers of its files, so that they never become those of other files in that isolate.
+   */
+  lendQueue(index: number): void;
+  /** The isolate that had the queue no longer uses it. */
+  takeBackQueue(index: number): void;
   /** After a queue's user has stopped: lets another isolate go on where it left off, packets and all. */
   resumeQueue(index: number): void;
   /** After a queue's user has stopped or died: stops its rings, so that the card touches no packet of theirs. */

@@ -177,8 +177,13 @@ export interface BusDevice {
   reset(): boolean;
   /** What another isolate needs to reach the device. Each call is for one isolate. */
   describe(): BusDescription;
-  /** Gives everything back. Bus mastering must be off and memory detached before. */
-  close(): Promise<void>;
+  /**
+   * Gives everything back. Bus mastering must be off and memory detached before.
+   *
+   * @param inUse True when another isolate may still use what {@linkcode describe} gave: then the numbers of files in it
+   * must not become those of other files.
+   */
+  close(inUse?: boolean): Promise<void>;
 }
 
 /** A device with registers and a PCI configuration space. */

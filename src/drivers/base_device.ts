@@ -11,6 +11,7 @@ import type {
   LinkState,
   QueueDescription,
   QueuePair,
+  TxQueue,
   VirtioQueueDescription,
 } from "../device_api.ts";
 import {
@@ -62,6 +63,10 @@ type Timer = ReturnType<typeof setInterval>;
 /** The halves of a queue pair in this isolate. */
 export interface LocalPair extends QueuePair {
   readonly rx: BaseRxQueue;
+  readonly tx: TxQueue & {
+    /** The device is closed: from now on `send()` and `reclaim()` say so. */
+    close(): void;
+  };
 }
 
 /**
@@ -81,6 +86,8 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   #memory: DeviceMemory | undefined;
   #linkWatch: LinkWatch | undefined;
   readonly #pairs: (LocalPair | undefined)[] = [];
+  /** Queues that other isolates may use. */
+  readonly #lent = new Set<number>();
   readonly #resizing: Promise<void>[] = [];
   #counted: DeviceStats = emptyStats();
   /** What readStats() has told already. */
@@ -262,28 +269,34 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   }
 
   queue(index: number): LocalPair {
+    this.assertOpen();
     return this.#pairs[index] ??= this.createPair(this.localQueue(index));
   }
 
   describeQueue(index: number): QueueDescription {
+    this.lendQueue(index);
     return { ...this.localQueue(index), bus: this.describeBus() };
   }
 
   setMacAddress(mac: string): void {
+    this.assertOpen();
     const octets = unicast(mac);
     this.programStation(octets);
     this.station = octets;
   }
 
   addMacFilter(mac: string): void {
+    this.assertOpen();
     this.programFilter(unicast(mac), true);
   }
 
   removeMacFilter(mac: string): void {
+    this.assertOpen();
     this.programFilter(unicast(mac), false);
   }
 
   async waitForLink(timeoutMs: number): Promise<void> {
+    this.assertOpen();
     if (await until(() => this.link().up, timeoutMs)) return;
     throw new DeviceTimeoutError(
       `the link of ${this.address} coming up`,
@@ -294,12 +307,12 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
 
   linkChanges(): AsyncIterable<LinkState> {
     const watch = this.#linkWatch;
-    if (watch === undefined) throw this.#isClosed();
+    if (watch === undefined || this.closed) throw this.#isClosed();
     return watch.changes();
   }
 
   readStats(into: DeviceStats = emptyStats()): DeviceStats {
-    this.collectStatistics(this.#counted);
+    this.#collect();
     addStats(into, this.#counted);
     addStats(this.#told, this.#counted);
     this.#counted = emptyStats();
@@ -307,7 +320,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   }
 
   totalStats(): DeviceStats {
-    this.collectStatistics(this.#counted);
+    this.#collect();
     const total = { ...this.#told };
     addStats(total, this.#counted);
     return total;
@@ -315,6 +328,11 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
 
   resetStats(): void {
     this.readStats();
+  }
+
+  /** A closed device has been asked for the last time when it closed. */
+  #collect(): void {
+    if (!this.closed) this.collectStatistics(this.#counted);
   }
 
   attachMempool(pool: Mempool): void {
@@ -394,6 +412,10 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     pool.detachFrom(this.bus.dma, this);
   }
 
+  rxMempool(queue: number): Mempool {
+    return this.#queue(queue).pool;
+  }
+
   extendRxMempool(queue: number, entries: number): Promise<void> {
     assertCount(entries);
     return this.#resizeInTurn(queue, entries);
@@ -437,7 +459,17 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     wake.raise();
   }
 
+  lendQueue(index: number): void {
+    this.#queue(index);
+    this.#lent.add(index);
+  }
+
+  takeBackQueue(index: number): void {
+    this.#lent.delete(index);
+  }
+
   resumeQueue(index: number): void {
+    this.takeBackQueue(index);
     const { control, wake } = this.#queue(index);
     wake.clear();
     const { Owner, Wanted, RxUser, TxUser, Ready, Stop } = Word;
@@ -617,6 +649,16 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     );
   }
 
+  /** Lets all users of a queue know that the device is closed. */
+  protected markClosed(words: Int32Array): void {
+    Atomics.store(words, Word.Closed, 1);
+  }
+
+  /** Throws when the device is closed, before a chip that is not there is asked. */
+  protected assertOpen(): void {
+    if (this.closed) throw this.#isClosed();
+  }
+
   #isClosed(): IxlError {
     const fate = this.#removed ? "was removed from the machine" : "is closed";
     return new IxlError("device-gone", `${this.address} ${fate}`);
@@ -708,7 +750,13 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
       "stop watching the link",
       () => this.#linkWatch?.stop(),
     );
-    if (this.#started) await this.#stopHardware();
+    if (this.#started) {
+      await this.#attempt(
+        "read the statistics",
+        () => this.collectStatistics(this.#counted),
+      );
+      await this.#stopHardware();
+    }
     openDevices.delete(this);
     this.#stopped.resolve();
     await this.#attempt("leave the pools of other devices", () => {
@@ -717,8 +765,19 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     for (const pool of memory?.pools ?? []) {
       await this.#attempt("get packets back", () => pool.recall());
     }
-    await this.#attempt("free the memory", () => memory?.free());
-    await this.bus.close();
+    for (const { control: { words } } of memory?.queues ?? []) {
+      this.markClosed(words);
+    }
+    for (const { rx, tx } of this.#pairs.filter((pair) => pair !== undefined)) {
+      rx.close();
+      tx.close();
+    }
+    const inUse = this.#lent.size > 0;
+    if (inUse) {
+      this.step(`queues ${[...this.#lent]} may be in use by other isolates`);
+    }
+    await this.#attempt("free the memory", () => memory?.free(inUse));
+    await this.bus.close(inUse);
   }
 
   /** Each step is tried even when one before it failed: a card that is gone must not keep memory and eventfds. */

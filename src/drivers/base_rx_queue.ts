@@ -12,7 +12,7 @@ import { AdaptiveSwitch } from "../irq/adaptive.ts";
 import { IrqLine, Sleeper, yieldCpu } from "../irq/line.ts";
 import { Mempool } from "../mempool.ts";
 import { QueueCounters, Slot } from "../stats.ts";
-import { QueueControl, Word } from "./queue_control.ts";
+import { assertNotClosed, QueueControl, Word } from "./queue_control.ts";
 
 /** Empty polls before the rest of the time slice goes to whoever else wants this core. */
 const EMPTY_POLLS_BEFORE_YIELD = 64;
@@ -134,9 +134,15 @@ export abstract class BaseRxQueue implements RxQueue {
     return count;
   }
 
+  /** The device is closed: from now on `receive()` says so. */
+  close(): void {
+    this.#fastPath = NO_FAST_PATH;
+  }
+
   #receiveOtherwise(batch: Batch): number {
     // Packets of the batch before must not be taken for new ones.
     batch.length = 0;
+    assertNotClosed(this.control.words);
     if (!this.#mine()) return 0;
     let count = this.#poll(batch);
     if (count === 0) {

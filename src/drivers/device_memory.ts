@@ -74,10 +74,11 @@ export class DeviceMemory {
   readonly pools: Mempool[] = [];
   readonly #undo: (() => void)[] = [];
   #commands: MemoryPart | undefined;
+  #inUse = false;
 
   private constructor() {
     this.link = IrqLine.create();
-    this.#undo.push(() => this.link.close());
+    this.#undo.push(() => this.#end(this.link));
   }
 
   /** For commands to the device. */
@@ -111,8 +112,12 @@ export class DeviceMemory {
     return pool;
   }
 
-  /** Gives everything back. No device and no other isolate may use it any more. A second call does nothing. */
-  free(): void {
+  /**
+   * Gives everything back. No device may use it any more. A second call does nothing.
+   * @param inUse True when another isolate may still use a queue: then its eventfds are retired.
+   */
+  free(inUse = false): void {
+    this.#inUse = inUse;
     const failures: unknown[] = [];
     for (let undo = this.#undo.pop(); undo; undo = this.#undo.pop()) {
       try {
@@ -170,8 +175,13 @@ export class DeviceMemory {
 
   #line(): IrqLine {
     const line = IrqLine.create();
-    this.#undo.push(() => line.close());
+    this.#undo.push(() => this.#end(line));
     return line;
+  }
+
+  #end(line: IrqLine): void {
+    if (this.#inUse) line.retire();
+    else line.close();
   }
 }
 

@@ -26,18 +26,22 @@ export abstract class IntelDevice<Pair extends LocalPair>
   }
 
   override setPromiscuous(enabled: boolean): void {
+    this.assertOpen();
     this.mode.setPromiscuous(enabled);
   }
 
   override setAllMulticast(enabled: boolean): void {
+    this.assertOpen();
     this.mode.setAllMulticast(enabled);
   }
 
   override addVlanFilter(vlan: number): void {
+    this.assertOpen();
     this.mode.setVlan(vlan, true);
   }
 
   override removeVlanFilter(vlan: number): void {
+    this.assertOpen();
     this.mode.setVlan(vlan, false);
   }
 }

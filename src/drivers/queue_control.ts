@@ -4,6 +4,8 @@
  * @module
  */
 
+import { IxlError } from "../errors.ts";
+
 /** Words of the control block, one Int32 each. */
 export const Word = {
   /** Not 0: whoever uses the queue shall stop. */
@@ -37,11 +39,19 @@ export const Word = {
    * the ring is in its usual state. Whoever asks for anything makes it 0, see {@linkcode QueueControl.ask}.
    */
   Ready: 13,
+  /** Not 0: the device is closed. Comes after `Stop`. */
+  Closed: 14,
   /** For the driver: from here to the end. */
-  Scratch: 14,
+  Scratch: 15,
 } as const;
 
 const WORDS = 48;
+
+/** Throws when the device of a queue is closed. */
+export function assertNotClosed(words: Int32Array): void {
+  if (words[Word.Closed] === 0) return;
+  throw new IxlError("device-gone", "the device of this queue is closed");
+}
 
 /** Views of a queue pair's control block. */
 export class QueueControl {

@@ -74,6 +74,23 @@ export class EventFd {
   close(): void {
     closeFd(this.fd);
   }
+
+  /** Instead of {@linkcode close}, where another isolate may still use the number: see {@linkcode retireFd}. */
+  retire(): void {
+    retireFd(this.fd);
+  }
+}
+
+/** Stands behind retired numbers, whichever file they were once of. */
+let nothing: number | undefined;
+
+/**
+ * Closes a file whose number another isolate may still use. The number stays taken, by an eventfd that means nothing, so
+ * that it never names an unrelated file.
+ */
+export function retireFd(fd: number): void {
+  nothing ??= EventFd.create().fd;
+  check("dup3", libc().dup3(nothing, fd, EFD_CLOEXEC));
 }
 
 /** Whether the kernel reads eventfds so: from Linux 5.8 on. */

@@ -37,6 +37,11 @@ export class IrqLine {
   close(): void {
     this.#event.close();
   }
+
+  /** Instead of {@linkcode close}, where another isolate may still use the line. */
+  retire(): void {
+    this.#event.retire();
+  }
 }
 
 /** Sleeps until one of several lines is raised. */

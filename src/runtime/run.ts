@@ -230,6 +230,7 @@ export class Run implements AsyncDisposable {
     );
     this.#pools[queue] = Mempool.attach(ports[0].pool);
     claim(this.#devices, queue);
+    for (const device of this.#devices) device.lendQueue(queue);
     const worker = new Worker(
       new URL("../../workers/queue_worker.ts", import.meta.url),
       { type: "module", name: `ixl-queue-${queue}` },
@@ -247,6 +248,7 @@ export class Run implements AsyncDisposable {
       }
       this.#running.delete(queue);
       release(this.#devices, queue);
+      for (const device of this.#devices) device.takeBackQueue(queue);
       ended.resolve();
       this.#endWhenIdle();
     };
@@ -283,7 +285,7 @@ export class Run implements AsyncDisposable {
       if (other === device) continue;
       try {
         for (let queue = 0; queue < this.#queues; queue++) {
-          device.attachMempool(Mempool.attach(other.describeQueue(queue).pool));
+          device.attachMempool(other.rxMempool(queue));
         }
       } catch (error) {
         if (!(error instanceof IxlError) || error.code !== "pool-unreachable") {

@@ -484,6 +484,27 @@ Deno.test("a pool with the number and the address of an earlier one is another p
   first.destroy();
 });
 
+Deno.test("two backends see no memory of each other", () =>
+  withoutLeaks(async () => {
+    const folder = Deno.makeTempDirSync();
+    const paths = [`${folder}/a`, `${folder}/b`];
+    const servers = paths.map((path) => new FakeServer(path, [PLAIN]));
+    const devices: Device[] = [];
+    for (const path of paths) {
+      devices.push(
+        await openDevice({ address: `vhost-user:${path}`, hugepages: "never" }),
+      );
+    }
+    const [first, second] = servers.map(({ last }) =>
+      last.regions.map(({ iova }) => iova)
+    );
+    assert(first.length > 0);
+    assertEquals(first.filter((iova) => second.includes(iova)), []);
+    for (const device of devices) await device.close();
+    for (const server of servers) await server.close();
+    Deno.removeSync(folder);
+  }));
+
 Deno.test("a vhost-user backend reads the packets of a software card where they are", async () => {
   using backend = new BackendThread();
   await backend.ask({ op: "report" });
@@ -524,32 +545,12 @@ Deno.test("a vhost-user backend reads the packets of a software card where they 
     await card.device.close();
     console.error = error;
     assert(device.queue(0).rx.stopped);
+    device.takeBackQueue(0);
     await device.close();
     await backend.ask({ op: "close" });
     Deno.removeSync(folder);
   });
 });
-
-Deno.test("two backends see no memory of each other", () =>
-  withoutLeaks(async () => {
-    const folder = Deno.makeTempDirSync();
-    const paths = [`${folder}/a`, `${folder}/b`];
-    const servers = paths.map((path) => new FakeServer(path, [PLAIN]));
-    const devices: Device[] = [];
-    for (const path of paths) {
-      devices.push(
-        await openDevice({ address: `vhost-user:${path}`, hugepages: "never" }),
-      );
-    }
-    const [first, second] = servers.map(({ last }) =>
-      last.regions.map(({ iova }) => iova)
-    );
-    assert(first.length > 0);
-    assertEquals(first.filter((iova) => second.includes(iova)), []);
-    for (const device of devices) await device.close();
-    for (const server of servers) await server.close();
-    Deno.removeSync(folder);
-  }));
 
 Deno.test("a memory has one address for all devices, out of the way of interrupts", () => {
   const space = new AddressSpace();

@@ -122,7 +122,7 @@ export class SimBusDevice implements PciBusDevice, SimControls {
       .violations ?? [];
   }
 
-  async close(): Promise<void> {
+  async close(inUse = false): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     try {
@@ -131,7 +131,7 @@ export class SimBusDevice implements PciBusDevice, SimControls {
       }
       this.#world.call({ op: "close", card: this.#card });
     } finally {
-      await this.#world.release();
+      await this.#world.release(inUse);
     }
   }
 }

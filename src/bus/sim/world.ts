@@ -36,6 +36,8 @@ export class SimWorld {
   #calls = 0;
   #failure: string | undefined;
   #cards = 0;
+  /** Whether another isolate may still ring the doorbell. */
+  #inUse = false;
 
   private constructor() {
     this.#worker = new Worker(
@@ -86,8 +88,12 @@ export class SimWorld {
     return world;
   }
 
-  /** Ends the worker when nobody uses it any more. */
-  async release(): Promise<void> {
+  /**
+   * Ends the worker with the last card.
+   * @param inUse True when another isolate may still use the card's registers.
+   */
+  async release(inUse = false): Promise<void> {
+    this.#inUse ||= inUse;
     if (--SimWorld.#users > 0) return;
     SimWorld.#current = undefined;
     const ended = new Promise<void>((resolve) => {
@@ -103,7 +109,8 @@ export class SimWorld {
   #end(): void {
     this.#port.close();
     this.#worker.terminate();
-    this.doorbell.close();
+    if (this.#inUse) this.doorbell.retire();
+    else this.doorbell.close();
   }
 
   /** A number for a new card. */

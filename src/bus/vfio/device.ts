@@ -11,6 +11,7 @@ import {
   NotSupportedError,
   SystemError,
 } from "../../errors.ts";
+import { retireFd } from "../../ffi/eventfd.ts";
 import { closeFd, errno, libc } from "../../ffi/libc.ts";
 import { IrqLine } from "../../irq/line.ts";
 import { log } from "../../log.ts";
@@ -206,12 +207,13 @@ export class VfioBusDevice implements BarBusDevice {
     return this.mapBar(BAR_0).description;
   }
 
-  close(): Promise<void> {
+  close(inUse = false): Promise<void> {
     if (!this.#closed) {
       this.#closed = true;
       for (const { region } of this.#bars.values()) region.unmap();
       for (const ports of this.#ports) ports.close();
-      closeFd(this.#file.fd);
+      if (inUse) retireFd(this.#file.fd);
+      else closeFd(this.#file.fd);
       this.removal.close();
       this.#file.container.release(this.address, this.#group);
     }

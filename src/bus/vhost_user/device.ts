@@ -71,7 +71,7 @@ export class VhostUserBusDevice implements VirtioBusDevice {
     return this.virtio.describe();
   }
 
-  close(): Promise<void> {
-    return this.virtio.close();
+  close(inUse = false): Promise<void> {
+    return this.virtio.close(inUse);
   }
 }

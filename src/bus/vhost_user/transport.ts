@@ -285,8 +285,11 @@ export class VhostUserTransport implements VirtioTransport {
     return { kind: "vhost-user", kickFds };
   }
 
-  /** Gives everything back. The virtqueues are stopped. */
-  async close(): Promise<void> {
+  /**
+   * Gives everything back. The virtqueues are stopped.
+   * @param inUse True when another isolate may still notify them.
+   */
+  async close(inUse = false): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#watch);
@@ -294,7 +297,10 @@ export class VhostUserTransport implements VirtioTransport {
     this.#leaveMemory();
     this.#endpoint.close();
     this.#errors.close();
-    for (const kick of this.#kicks) kick?.close();
+    for (const kick of this.#kicks) {
+      if (inUse) kick?.retire();
+      else kick?.close();
+    }
     await this.#connection?.ended;
   }
 

@@ -17,7 +17,7 @@ import { type Handle, INDEX_BITS, INDEX_MASK, Mempool } from "../../mempool.ts";
 import { QueueCounters, Slot } from "../../stats.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
 import { completeChecksum, isSound } from "../checksum_request.ts";
-import { QueueControl, Word } from "../queue_control.ts";
+import { assertNotClosed, QueueControl, Word } from "../queue_control.ts";
 import { unreachableError, unreachablePool } from "../reach.ts";
 import {
   ADVANCED_TX,
@@ -105,6 +105,11 @@ export class AdvancedTxQueue implements TxQueue {
     words[Word.TxClean] = 0;
   }
 
+  /** The device is closed: from now on `send()` says so. */
+  close(): void {
+    this.#fastPath = NO_FAST_PATH;
+  }
+
   send(batch: Batch): number {
     const { handles, length } = batch;
     const sent = this.#fastPath(handles, 0, length);
@@ -120,6 +125,7 @@ export class AdvancedTxQueue implements TxQueue {
     }
     // The fast path tells the card at the end of a batch.
     if (sent === to && sent > 0) return sent;
+    assertNotClosed(this.#control.words);
     this.reclaim();
     // Where it does not reclaim, the fast path does not settle either.
     this.counters.settle(Slot.txPackets);

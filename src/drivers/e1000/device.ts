@@ -205,15 +205,18 @@ export class E1000Device extends IntelDevice<E1000Pair> {
   }
 
   override link(): LinkState {
+    this.assertOpen();
     return readLink(this.#chip);
   }
 
   override setRssKey(key: Uint8Array): void {
+    this.assertOpen();
     this.#assertRss();
     writeKey(this.#chip, key);
   }
 
   override setRssTable(table: readonly number[]): void {
+    this.assertOpen();
     this.#assertRss();
     writeTable(this.#chip, table);
   }

@@ -217,14 +217,17 @@ export class IgbDevice extends IntelDevice<IgbPair> {
   }
 
   override link(): LinkState {
+    this.assertOpen();
     return readLink(this.#chip);
   }
 
   override setRssKey(key: Uint8Array): void {
+    this.assertOpen();
     writeKey(this.#chip, key);
   }
 
   override setRssTable(table: readonly number[]): void {
+    this.assertOpen();
     writeTable(this.#chip, table);
   }
 }

@@ -220,14 +220,17 @@ export class IxgbeDevice extends IntelDevice<IxgbePair> {
   }
 
   override link(): LinkState {
+    this.assertOpen();
     return readLink(this.#chip);
   }
 
   override setRssKey(key: Uint8Array): void {
+    this.assertOpen();
     writeKey(this.#chip, key);
   }
 
   override setRssTable(table: readonly number[]): void {
+    this.assertOpen();
     writeTable(this.#chip, table);
   }
 }

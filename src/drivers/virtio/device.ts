@@ -40,6 +40,7 @@ import { createRxQueue, createTxQueue, renewPair } from "./queues.ts";
 import type { VirtioRxQueue } from "./rx.ts";
 import { RSS_TABLE_SIZE, Settings } from "./settings.ts";
 import { HANDLE_MASK } from "./slots.ts";
+import { Fault, recordFault } from "./state.ts";
 import { MAX_SEGMENTS, type VirtioTxQueue } from "./tx.ts";
 import { leave } from "./users.ts";
 
@@ -252,6 +253,11 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
     return description;
   }
 
+  protected override markClosed(words: Int32Array): void {
+    super.markClosed(words);
+    recordFault(words, Fault.Closed, 0, 0, 0);
+  }
+
   protected override createPair(queue: LocalQueue): VirtioPair {
     return {
       rx: createRxQueue(queue, this.#queueBus),
@@ -284,6 +290,7 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
   }
 
   override link(): LinkState {
+    this.assertOpen();
     const { up, speed = UNKNOWN_SPEED } = this.#status();
     return {
       up,
@@ -310,26 +317,32 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
   }
 
   override addVlanFilter(vlan: number): void {
+    this.assertOpen();
     this.#settings.setVlan(vlan, true, this.#commands);
   }
 
   override removeVlanFilter(vlan: number): void {
+    this.assertOpen();
     this.#settings.setVlan(vlan, false, this.#commands);
   }
 
   override setPromiscuous(enabled: boolean): void {
+    this.assertOpen();
     this.#settings.setPromiscuous(enabled, this.#commands);
   }
 
   override setAllMulticast(enabled: boolean): void {
+    this.assertOpen();
     this.#settings.setAllMulticast(enabled, this.#commands);
   }
 
   override setRssKey(key: Uint8Array): void {
+    this.assertOpen();
     this.#settings.setRssKey(key, this.#commands);
   }
 
   override setRssTable(table: readonly number[]): void {
+    this.assertOpen();
     this.#settings.setRssTable(table, this.#commands);
   }
 

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { DeviceFaultError } from "../../errors.ts";
-import { Word } from "../queue_control.ts";
+import { DeviceFaultError, type IxlError } from "../../errors.ts";
+import { assertNotClosed, Word } from "../queue_control.ts";
 
 /** Words of the control block. Indexes of a split ring count modulo 2¹⁶ as in the ring (2.7.6). */
 export const State = {
@@ -55,12 +55,16 @@ export const Fault = {
   Id: 2,
   Length: 3,
   Buffers: 4,
+  /** No fault of the device: it is closed. */
+  Closed: 5,
 } as const;
 
 /** One of {@linkcode Fault}. */
 export type FaultCode = typeof Fault[keyof typeof Fault];
 
-const FAULTS: Record<number, (value: number, limit: number) => string> = {
+const FAULTS: Readonly<
+  Partial<Record<number, (value: number, limit: number) => string>>
+> = {
   [Fault.Index]: (value, limit) =>
     `said that it used ${value} buffers while it had ${limit}`,
   [Fault.Id]: (value) => `used buffer ${value}, which it did not have`,
@@ -86,13 +90,15 @@ export function recordFault(
 }
 
 /** What the user of a broken queue pair is told. */
-export function faultError(words: Int32Array): DeviceFaultError {
+export function faultError(words: Int32Array): IxlError {
+  assertNotClosed(words);
   const virtqueue = words[State.FaultQueue];
   const way = (virtqueue & 1) === 0 ? "receive" : "transmit";
-  const did = FAULTS[words[State.Fault]](
+  const describe = FAULTS[words[State.Fault]];
+  const did = describe?.(
     words[State.FaultValue] >>> 0,
     words[State.FaultLimit],
-  );
+  ) ?? "did something wrong";
   return new DeviceFaultError(
     `the virtio device ${did} (${way} queue ${
       virtqueue >> 1

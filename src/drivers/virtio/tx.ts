@@ -163,6 +163,9 @@ export abstract class VirtioTxQueue implements TxQueue {
     return sent;
   }
 
+  /** Nothing to do: each send looks for faults, and a closed device is marked as one. */
+  close(): void {}
+
   reaches({ id }: Mempool): boolean {
     return this.#reachable.has(id);
   }
