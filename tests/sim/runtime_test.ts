@@ -8,13 +8,18 @@ import { Batch } from "../../src/batch.ts";
 import type { DeviceOptions } from "../../src/config.ts";
 import { type Device, openDevice, simControls } from "../../src/device.ts";
 import { ConfigError, IxlError } from "../../src/errors.ts";
+import { Handover } from "../../src/handover.ts";
+import { Mempool } from "../../src/mempool.ts";
 import { Packet } from "../../src/packet.ts";
 import { type Run, run } from "../../src/runtime/run.ts";
 import { emptyStats } from "../../src/stats.ts";
+import type { Borrow } from "../fixtures/borrow_worker.ts";
 import type { ForwardArgs } from "../fixtures/forward_worker.ts";
 import { until } from "../support/until.ts";
 
 const WORKER = new URL("../fixtures/forward_worker.ts", import.meta.url);
+const LEND = new URL("../fixtures/lend_worker.ts", import.meta.url);
+const BORROW = new URL("../fixtures/borrow_worker.ts", import.meta.url);
 
 interface Bench {
   readonly a: Device;
@@ -189,6 +194,43 @@ Deno.test("Run.move() hands a queue to another worker under traffic, nothing los
     await moreThan(bench, 5000);
     await assertNothingLost(bench);
   });
+});
+
+Deno.test("Run.move() leaves lent packets to those who have them, and the next worker gets them back", async () => {
+  const address = "sim:generator";
+  await using device = await openDevice({
+    ...{ address, promiscuous: true },
+    ...{ rxDepth: 64, txDepth: 64, poolEntries: 320 },
+  });
+  const pool = Mempool.attach(device.describeQueue(0).pool);
+  const road = Handover.create(pool, 128).describe();
+  const words = new SharedArrayBuffer(8);
+  const [came, end] = [0, 1];
+  const counters = new Int32Array(words);
+  const borrower = new Worker(BORROW, { type: "module" });
+  try {
+    const freed = Promise.withResolvers<number>();
+    borrower.onmessage = ({ data }) => freed.resolve(data);
+    borrower.postMessage({ road, words } satisfies Borrow);
+    await using running = await run(device, { worker: LEND, args: road });
+    // More than the pool has, so that each worker lives on what comes back.
+    for (let turn = 1; turn <= 3; turn++) {
+      const goal = counters[came] + 2 * pool.capacity;
+      await until("packets come back", () => counters[came] > goal);
+      await running.move(0);
+    }
+    await running.stop();
+    assertEquals(running.failures, []);
+    Atomics.store(counters, end, 1);
+    assertEquals(await freed.promise, counters[came]);
+    pool.sync();
+    assert(pool.inUse <= device.rxQueueDepth, `${pool.inUse} are out`);
+    const free = Array.from({ length: pool.available }, () => pool.allocate());
+    assertEquals(new Set(free).size, free.length);
+    for (const handle of free) pool.free(handle);
+  } finally {
+    borrower.terminate();
+  }
 });
 
 Deno.test("Run.done does not resolve while the only worker is replaced", async () => {
