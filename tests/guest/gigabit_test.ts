@@ -27,7 +27,7 @@ scenario("forwards between chips as an ordinary user", async (guest) => {
 scenario("bridges a card and a vhost-user backend", async (guest) => {
   const nic = guest.nics[3];
   await bridgesToBackend(guest, nic, { pages: "huge", copied: "none" });
-});
+}, { needs: ["testpmd"] });
 
 // On ordinary pages the cards of QEMU read only packets that lie in one page.
 scenario(

@@ -14,6 +14,8 @@ import type { MachineDescription } from "./machine.ts";
 export interface ScenarioOptions {
   /** It makes the IOMMU complain, and looks at that itself. */
   readonly expectFaults?: boolean;
+  /** What it needs on the host besides what all scenarios of the guest need. */
+  readonly needs?: readonly Requirement[];
 }
 
 /** A scenario: what the guest runs, what the outside sends and expects. */
@@ -71,10 +73,10 @@ export function guestScenarios(
   machine: MachineDescription,
   ...needs: Requirement[]
 ): RegisterScenario {
-  const register = requires("lab", ...needs);
   const shared = new SharedGuest(machine);
   Deno.test.afterAll(() => shared.close());
-  return (name, scenario, { expectFaults = false } = {}) => {
+  return (name, scenario, { expectFaults = false, needs: more = [] } = {}) => {
+    const register = requires("lab", ...needs, ...more);
     const test = `${machine.name}: ${name}`;
     const runOnce = async (context: Deno.TestContext) => {
       const guest = await shared.get();
