@@ -45,6 +45,8 @@ export interface VirtioTransport extends VirtioQueueBus {
    * configuration has one.
    */
   readonly macAddress: Uint8Array | undefined;
+  /** Whether the user chose it, so that it stands before one in the device's configuration. */
+  readonly macIsChosen?: boolean;
   /**
    * Resets the device and waits until it says so (4.1.4.3.2), or connects to it. Then ACKNOWLEDGE and DRIVER are set.
    * Rejects when the device or its backend does not answer in time, or the bus is closed meanwhile; it may be called
@@ -56,6 +58,8 @@ export interface VirtioTransport extends VirtioQueueBus {
    * @throws {NotSupportedError} when the device does not take the choice (3.1.1).
    */
   acceptFeatures(features: bigint): Promise<void>;
+  /** Tells the device that the driver has given up on it (FAILED, 2.1.1). Does not throw. */
+  giveUp(): Promise<void>;
   /** Most descriptors of a virtqueue; 0 where there is no such queue. */
   largestSize(virtqueue: number): number;
   /** Says where a virtqueue lies. It is not used before {@linkcode enable}. */

@@ -15,6 +15,10 @@ const SOCK_CLOEXEC = 0x80000;
 const SHUT_RDWR = 2;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
+const SO_PEERCRED = 17;
+/** struct ucred: process, user and group. */
+const CREDENTIALS_WORDS = 3;
+const CREDENTIALS_UID = 1;
 const MSG_CTRUNC = 0x8;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
@@ -55,10 +59,11 @@ const BACKLOG = 8;
 const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const FOLLOW = 0;
-const STATX_TYPE_AND_INODE = 0x1 | 0x100;
+const STATX_TYPE_MODE_AND_INODE = 0x1 | 0x2 | 0x100;
 const STATX = { bytes: 256, mode: 28, inode: 32 } as const;
 const S_IFMT = 0o170000;
 const S_IFSOCK = 0o140000;
+const S_IWOTH = 0o2;
 
 /** What {@linkcode UnixSocket.receive} found. */
 export interface Received {
@@ -134,6 +139,18 @@ export class UnixSocket {
       // A signal came: only the rest of the time is left.
       if (code !== EINTR) throw new SystemError("poll", code);
     }
+  }
+
+  /** The user at the other end, as the kernel knows it. */
+  get peerUser(): number {
+    const credentials = new Int32Array(CREDENTIALS_WORDS);
+    const length = new Int32Array([credentials.byteLength]);
+    const { getsockopt } = libc();
+    check(
+      "getsockopt",
+      getsockopt(this.fd, SOL_SOCKET, SO_PEERCRED, credentials, length),
+    );
+    return credentials[CREDENTIALS_UID] >>> 0;
   }
 
   /** Ends the connection both ways, which wakes whoever waits on it. */
@@ -289,6 +306,18 @@ function isStale(path: string): boolean {
   return refused;
 }
 
+/** Whether any user may put a file at this path, as in /tmp. */
+export function anyUserMayCreate(path: string): boolean {
+  const folder = /^(.*)\/[^/]*$/.exec(path)?.[1] ?? ".";
+  const found = stat(folder || "/", FOLLOW);
+  return found !== undefined && (found.mode & S_IWOTH) !== 0;
+}
+
+/** The user of this process. */
+export function currentUser(): number {
+  return libc().getuid();
+}
+
 /** The number of a socket file; undefined when there is none, or it is no socket. */
 function statSocket(path: string): bigint | undefined {
   const found = stat(path, AT_SYMLINK_NOFOLLOW);
@@ -299,20 +328,21 @@ function statSocket(path: string): bigint | undefined {
 function stat(
   path: string,
   flags: number,
-): { isSocket: boolean; inode: bigint } | undefined {
+): { isSocket: boolean; inode: bigint; mode: number } | undefined {
   const bytes = new Uint8Array(new ArrayBuffer(STATX.bytes));
   const failed = libc().statx(
     AT_FDCWD,
     cString(path),
     flags,
-    STATX_TYPE_AND_INODE,
+    STATX_TYPE_MODE_AND_INODE,
     bytes,
   ) < 0;
   if (failed) return undefined;
   const view = new DataView(bytes.buffer);
-  const type = view.getUint16(STATX.mode, true) & S_IFMT;
+  const mode = view.getUint16(STATX.mode, true);
   return {
-    isSocket: type === S_IFSOCK,
+    mode,
+    isSocket: (mode & S_IFMT) === S_IFSOCK,
     inode: view.getBigUint64(STATX.inode, true),
   };
 }

@@ -168,6 +168,11 @@ export class FakeVirtio implements VirtioTransport {
     return Promise.resolve();
   }
 
+  giveUp(): Promise<void> {
+    this.#note("give up");
+    return Promise.resolve();
+  }
+
   largestSize(virtqueue: number): number {
     return virtqueue < this.virtqueueCount ? this.largest : 0;
   }

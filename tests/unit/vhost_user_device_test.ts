@@ -7,12 +7,17 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { parseVhostUserAddress } from "../../src/bus/vhost_user/address.ts";
 import { VhostUserDomain } from "../../src/bus/vhost_user/domain.ts";
+import { assertTrusted, Endpoint } from "../../src/bus/vhost_user/endpoint.ts";
+import { ProtocolFeature } from "../../src/bus/vhost_user/protocol.ts";
+import { VhostUserTransport } from "../../src/bus/vhost_user/transport.ts";
 import type { DeviceConfig } from "../../src/config.ts";
 import type { DmaMemory } from "../../src/dma/memory.ts";
 import { type Device, type LinkState, openDevice } from "../../src/device.ts";
 import { ConfigError, IxlError } from "../../src/errors.ts";
 import { libc } from "../../src/ffi/libc.ts";
+import { connectUnix, UnixListener } from "../../src/ffi/unix_socket.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/until.ts";
 import {
@@ -22,6 +27,7 @@ import {
   PLAIN,
 } from "../support/vhost_backend.ts";
 
+const F_MAC = 1n << 5n;
 const F_MERGEABLE = 1n << 15n;
 /** DEVICE_NEEDS_RESET (2.1). */
 const NEEDS_RESET = 64n;
@@ -34,7 +40,7 @@ const MERGEABLE: BackendPlan = {
 function withDevice(
   plans: readonly BackendPlan[],
   use: (device: Device, server: FakeServer) => Promise<void>,
-  { options = "timeout=10000", hugepages = "never" }: {
+  { options = "mac=02:00:00:00:00:07", hugepages = "never" }: {
     readonly options?: string;
     readonly hugepages?: DeviceConfig["hugepages"];
   } = {},
@@ -45,7 +51,7 @@ function withDevice(
     const server = new FakeServer(path, plans);
     try {
       await using device = await openDevice({
-        address: `vhost-user:${path}?mac=02:00:00:00:00:07&${options}`,
+        address: `vhost-user:${path}?${options}`,
         hugepages,
       });
       await use(device, server);
@@ -224,6 +230,7 @@ Deno.test("on ordinary pages a hole that the backend makes reads as zeros and do
       BigInt(pool.offset(handle));
     assertEquals([...server.last.read(at, 1)], [78]);
     pool.free(handle);
+    device.takeBackQueue(0);
     await device.close();
   }, { options: "memory=pages", hugepages: "auto" }));
 
@@ -248,4 +255,67 @@ Deno.test("with memory=pages a backend gets no memory on hugepages", () => {
     );
     assertStringIncludes(error.message, "ordinary pages only");
   }
+});
+
+Deno.test("an address that the user chose stands before the backend's", async () => {
+  const config = new Uint8Array(24);
+  config.set([2, 0, 0, 0, 0, 0x99]);
+  const plan: BackendPlan = {
+    ...PLAIN,
+    features: PLAIN.features | F_MAC,
+    protocol: PLAIN.protocol | ProtocolFeature.CONFIG,
+    config,
+  };
+  await withDevice([plan], (device) => {
+    assertEquals(device.macAddress, "02:00:00:00:00:07");
+    return Promise.resolve();
+  });
+  await withDevice([plan], (device) => {
+    assertEquals(device.macAddress, "02:00:00:00:00:99");
+    return Promise.resolve();
+  }, { options: "timeout=5000" });
+});
+
+Deno.test("a backend that refuses the length of a ring is named with the option", async () => {
+  const answer = (name: string): Answer =>
+    name === "SET_VRING_NUM" ? { kind: "word", word: 1n } : { kind: "proper" };
+  const error = await assertRejects(
+    () => withDevice([{ ...PLAIN, answer }], () => Promise.resolve()),
+    ConfigError,
+  );
+  assertEquals(error.field, "rxDepth");
+  assertStringIncludes(error.message, "refuses a ring of 512 descriptors");
+  assertStringIncludes(error.message, "such as 256");
+});
+
+Deno.test("a reply may take as long as the backend is waited for", () => {
+  const waits = ["timeout=100", "timeout=7000"].map((options) => {
+    const spec = parseVhostUserAddress(`vhost-user:/nowhere?${options}`);
+    const domain = new VhostUserDomain();
+    return new VhostUserTransport(spec, new Endpoint(spec), domain)
+      .replyTimeoutMs;
+  });
+  assertEquals(waits, [5000, 7000]);
+});
+
+Deno.test("a backend of another user is refused where any user can put one", () => {
+  const shared = "/tmp/ixl-socket";
+  const own = Deno.makeTempDirSync();
+  const error = assertThrows(() => assertTrusted(shared, 4711, 1000), IxlError);
+  assertEquals(error.code, "permission");
+  assertStringIncludes(error.message, "user 4711");
+  assertStringIncludes(error.message, "$XDG_RUNTIME_DIR");
+  for (const user of [0, 1000]) assertTrusted(shared, user, 1000);
+  assertTrusted(`${own}/socket`, 4711, 1000);
+  Deno.removeSync(own);
+});
+
+Deno.test("the kernel says whose the other end is", () => {
+  const folder = Deno.makeTempDirSync();
+  const listener = UnixListener.listen(`${folder}/socket`);
+  const near = connectUnix(`${folder}/socket`)!;
+  const far = listener.accept()!;
+  assertEquals([near.peerUser, far.peerUser], [Deno.uid(), Deno.uid()]);
+  for (const end of [near, far, listener]) end.close();
+  Deno.removeSync(folder);
 });

@@ -330,6 +330,41 @@ Deno.test("the MTU bounds the frames", async () => {
   assertClean(bus);
 });
 
+Deno.test("an MTU beyond the only buffer of a frame is not accepted", async () => {
+  const offers = ["mac", "status", "mtu"] as const;
+  for (
+    const [mtu, entrySize, isAccepted] of [
+      ...[[1500, 0, true], [9000, 0, false]] as const,
+      ...[[9000, 9216, true], [2030, 0, true], [2031, 0, false]] as const,
+    ]
+  ) {
+    const bus = new FakeVirtioBus({ offers });
+    bus.virtio.config.setUint16(10, mtu, true);
+    const device = await openDriver(bus, configOf({ entrySize }));
+    assertEquals(device.features.virtio?.includes("mtu"), isAccepted, `${mtu}`);
+    await device.close();
+    assertClean(bus);
+  }
+});
+
+Deno.test("a device is told when the driver gives up on it", async () => {
+  const cases: [FakeOptions, DeviceOptions, (virtio: FakeVirtio) => void][] = [
+    [{ offers: PLAIN }, {}, (virtio) => virtio.failing.add("accept")],
+    [{ offers: PLAIN }, { queues: 9 }, () => {}],
+    [{ offers: [...PLAIN, "mtu"] }, {}, (virtio) => {
+      virtio.config.setUint16(10, 1, true);
+    }],
+  ];
+  for (const [options, config, change] of cases) {
+    let calls: readonly string[] = [];
+    await rejects(options, config, (virtio) => {
+      change(virtio);
+      calls = virtio.calls;
+    });
+    assertEquals(calls.at(-1), "give up");
+  }
+});
+
 Deno.test("frames longer than was asked for are sent, as far as the device takes them", async () => {
   const options = { maxFrameSize: 600 };
   await withVirtio({ offers: [...PLAIN, "mtu"] }, options, ({ device }) => {

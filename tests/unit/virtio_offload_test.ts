@@ -210,6 +210,13 @@ test("a request beyond the packet is dropped", ["checksum"], (rig) => {
   assertEquals(rig.tx.counters.get("txErrors"), 4);
 });
 
+/** What the driver says of such a device is expected. */
+function silence(): Disposable {
+  const { error } = console;
+  console.error = () => {};
+  return { [Symbol.dispose]: () => void (console.error = error) };
+}
+
 /** Receives one frame with a header; 0 when it was thrown away. */
 function receive(rig: VirtioRig, frame: Uint8Array, header: HeaderFields) {
   assert(rig.deliver(frame, header));
@@ -254,6 +261,51 @@ test("an incomplete checksum leaves complete", ["guest-checksum"], (rig) => {
   new DataView(frame.buffer).setUint16(start + TCP_CHECKSUM, expected);
   assertEquals(send(rig, handle)?.bytes, frame);
 });
+
+for (const size of [100, 2500]) {
+  test(
+    `a checksum that is left open without agreement is completed, ${size} bytes`,
+    ["mergeable"],
+    (rig) => {
+      using _ = silence();
+      for (const type of [0, GSO_TCPV4]) {
+        const { frame, start } = tcpFrame(0x0800, 0, size);
+        const handle = receive(rig, frame, {
+          flags: NEEDS_CSUM,
+          gsoType: type,
+          gsoSize: type && 500,
+          csumStart: start,
+          csumOffset: TCP_CHECKSUM,
+        });
+        const expected = checksum(frame.subarray(start));
+        new DataView(frame.buffer).setUint16(start + TCP_CHECKSUM, expected);
+        assertEquals(rig.bytesOf(handle), frame);
+        const index = handle & INDEX_MASK;
+        const { offloads, segmentSizes } = rig.pool;
+        assertEquals([offloads[index], segmentSizes[index]], [0, 0]);
+        rig.pool.free(handle);
+      }
+    },
+  );
+}
+
+test(
+  "segmentation that was not agreed on is left out",
+  ["guest-checksum"],
+  (rig) => {
+    const { frame, start } = tcpFrame(0x0800, 0, 1000);
+    const handle = receive(rig, frame, {
+      flags: NEEDS_CSUM,
+      gsoType: GSO_TCPV4,
+      gsoSize: 500,
+      csumStart: start,
+      csumOffset: TCP_CHECKSUM,
+    });
+    const index = handle & INDEX_MASK;
+    assertEquals(rig.pool.segmentSizes[index], 0);
+    assertEquals(rig.pool.offloads[index], start | (TCP_CHECKSUM << 16));
+  },
+);
 
 test(
   "a packet of many segments goes through",

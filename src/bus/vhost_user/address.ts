@@ -24,6 +24,8 @@ export interface VhostUserSpec {
   readonly server: boolean;
   /** The station address, six octets: as it was given, or one made from the path. */
   readonly macAddress: Uint8Array;
+  /** Whether it was given, and so stands before one that the backend has. */
+  readonly macIsChosen: boolean;
   /** True for memory on ordinary pages only, which a backend cannot use to end this process. */
   readonly ordinaryPages: boolean;
   /** How long to wait for a backend, in milliseconds. */
@@ -66,6 +68,7 @@ export function parseVhostUserAddress(address: string): VhostUserSpec {
     path,
     server: flag(address, params.get("server")),
     macAddress: station(address, params.get("mac")) ?? stationOf(path),
+    macIsChosen: params.has("mac"),
     ordinaryPages: memory(address, params.get("memory")),
     timeoutMs: timeout(address, params.get("timeout")),
   };

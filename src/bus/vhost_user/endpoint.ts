@@ -5,7 +5,9 @@
  */
 import { IxlError, SystemError } from "../../errors.ts";
 import {
+  anyUserMayCreate,
   connectUnix,
+  currentUser,
   UnixListener,
   type UnixSocket,
 } from "../../ffi/unix_socket.ts";
@@ -35,17 +37,47 @@ export class Endpoint {
       : `start a backend that listens at ${path}`;
   }
 
-  /** A connection to the next backend; undefined while there is none. */
+  /**
+   * A connection to the next backend; undefined while there is none.
+   * @throws {IxlError} "permission" when it may be somebody else's, see {@linkcode assertTrusted}.
+   */
   meet(): UnixSocket | undefined {
-    return this.#listener === undefined
-      ? connectUnix(this.#spec.path)
+    const { path } = this.#spec;
+    const socket = this.#listener === undefined
+      ? connectUnix(path)
       : this.#listener.accept();
+    if (socket === undefined) return undefined;
+    try {
+      assertTrusted(path, socket.peerUser);
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+    return socket;
   }
 
   /** Stops listening. */
   close(): void {
     this.#listener?.close();
   }
+}
+
+/**
+ * Refuses a backend of another user in a folder such as /tmp, where any user can put a socket at a path that is not taken
+ * yet. Such a backend would see each frame, and the memory of the device. In other folders the owner decides who may.
+ *
+ * @throws {IxlError} "permission" when the peer is neither this user nor root.
+ */
+export function assertTrusted(
+  path: string,
+  peerUser: number,
+  user: number = currentUser(),
+): void {
+  if (peerUser === 0 || peerUser === user || !anyUserMayCreate(path)) return;
+  throw new IxlError(
+    "permission",
+    `the backend at ${path} belongs to user ${peerUser}, in a folder where any user can put one: use a path in a folder of your own, such as $XDG_RUNTIME_DIR`,
+  );
 }
 
 function listen(path: string): UnixListener {

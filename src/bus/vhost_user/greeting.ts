@@ -23,6 +23,7 @@ export const DeviceStatus = {
   DRIVER_OK: 4,
   FEATURES_OK: 8,
   NEEDS_RESET: 64,
+  FAILED: 128,
 } as const;
 
 /** The protocol features in use here, where a backend has them. */

@@ -3,7 +3,12 @@
  *
  * @module
  */
-import { DeviceFaultError, IxlError, NotSupportedError } from "../../errors.ts";
+import {
+  ConfigError,
+  DeviceFaultError,
+  IxlError,
+  NotSupportedError,
+} from "../../errors.ts";
 import { IrqLine, Sleeper } from "../../irq/line.ts";
 import { log, repeatedly } from "../../log.ts";
 import type { VhostUserBusDescription } from "../bus.ts";
@@ -32,7 +37,10 @@ import {
   wordsMessage,
 } from "./protocol.ts";
 
-/** How long a reply may take. */
+/**
+ * How long a reply may take at least. A backend that is waited for longer has that long for each reply, too: a switch that
+ * allocates memory for long frames stands still for seconds.
+ */
 const REPLY_TIMEOUT_MS = 5000;
 /** How often a backend is looked for. */
 const MEET_INTERVAL_MS = 100;
@@ -93,7 +101,10 @@ export class VhostUserTransport implements VirtioTransport {
     spec: VhostUserSpec,
     endpoint: Endpoint,
     domain: VhostUserDomain,
-    readonly replyTimeoutMs: number = REPLY_TIMEOUT_MS,
+    readonly replyTimeoutMs: number = Math.max(
+      REPLY_TIMEOUT_MS,
+      spec.timeoutMs,
+    ),
   ) {
     this.#spec = spec;
     this.#endpoint = endpoint;
@@ -102,6 +113,10 @@ export class VhostUserTransport implements VirtioTransport {
 
   get macAddress(): Uint8Array {
     return this.#spec.macAddress;
+  }
+
+  get macIsChosen(): boolean {
+    return this.#spec.macIsChosen;
   }
 
   /**
@@ -175,6 +190,18 @@ export class VhostUserTransport implements VirtioTransport {
     if ((now & DeviceStatus.FEATURES_OK) === 0) throw refused(this.#spec, all);
   }
 
+  async giveUp(): Promise<void> {
+    const backend = this.#backend;
+    const connection = this.#standing();
+    if (backend === undefined || connection === undefined) return;
+    const { ACKNOWLEDGE, DRIVER, FAILED } = DeviceStatus;
+    try {
+      await setStatus(connection, backend, ACKNOWLEDGE | DRIVER | FAILED);
+    } catch (error) {
+      log("debug", this.name, `${error}`);
+    }
+  }
+
   largestSize(virtqueue: number): number {
     return virtqueue < this.virtqueueCount ? LARGEST_SIZE : 0;
   }
@@ -194,7 +221,14 @@ export class VhostUserTransport implements VirtioTransport {
       vringFdMessage(SET_VRING_CALL, virtqueue, this.#callFd(setup.vector)),
       vringFdMessage(SET_VRING_ERR, virtqueue, this.#errors.fd),
     ];
-    for (const message of messages) await connection.tell(message);
+    for (const message of messages) {
+      await connection.tell(message).catch((error) => {
+        const isSize = message === messages[0];
+        throw isSize && error instanceof DeviceFaultError
+          ? sizeRefused(this.#spec, virtqueue, setup.size)
+          : error;
+      });
+    }
   }
 
   routeConfig(vector: number | undefined): Promise<void> {
@@ -515,6 +549,21 @@ export class VhostUserTransport implements VirtioTransport {
   #closedError(): IxlError {
     return new IxlError("device-gone", `${this.#spec.address} is closed`);
   }
+}
+
+/** A backend says how long a ring may be only by refusing one that is longer. */
+function sizeRefused(
+  { address }: VhostUserSpec,
+  virtqueue: number,
+  size: number,
+): IxlError {
+  const option = (virtqueue & 1) === 0 ? "rxDepth" : "txDepth";
+  return new ConfigError(
+    option,
+    `${address} refuses a ring of ${size} descriptors: open it with a smaller ${option}, such as ${
+      size >> 1
+    }`,
+  );
 }
 
 function refused({ address }: VhostUserSpec, features: bigint): Error {

@@ -154,15 +154,29 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
     const transport = this.#transport;
     this.step("reset and features (3.1.1)");
     await transport.reset();
-    const agreement = agree(transport, this.config);
-    await transport.acceptFeatures(agreement.bits);
+    const agreement = await this.#agree().catch(async (error) => {
+      await transport.giveUp();
+      throw error;
+    });
     this.#agreement = agreement;
-    this.#settings.agree(agreement, transport.macAddress);
+    this.#settings.agree(agreement, transport);
     this.station = this.#settings.station;
   }
 
+  async #agree(): Promise<Agreement> {
+    const transport = this.#transport;
+    const agreement = agree(transport, this.config);
+    await transport.acceptFeatures(agreement.bits);
+    return agreement;
+  }
+
   protected override checkConfig(): void {
-    this.adopt(configFor(this.#transport, this.#agreed, this.config));
+    try {
+      this.adopt(configFor(this.#transport, this.#agreed, this.config));
+    } catch (error) {
+      void this.#transport.giveUp();
+      throw error;
+    }
   }
 
   protected override describeBus(): BusDescription {

@@ -74,9 +74,16 @@ export function agree(
   config: DeviceConfig,
 ): Agreement {
   const { offered, legacy } = transport;
-  const bits = negotiate(offered, wanted(config), legacy);
-  const features = acceptedFeatures(bits);
-  const net = readNetConfig(transport, features);
+  let bits = negotiate(offered, wanted(config), legacy);
+  let features = acceptedFeatures(bits);
+  let net = readNetConfig(transport, features);
+  if (isBeyondBuffers(net, features, config)) {
+    // A driver that accepts an MTU must have room for such frames (5.1.4.2).
+    const names = wanted(config).filter((name) => name !== "mtu");
+    bits = negotiate(offered, names, legacy);
+    features = acceptedFeatures(bits);
+    net = readNetConfig(transport, features);
+  }
   const maxQueues = queuePairs(transport, features, net);
   return {
     bits,
@@ -229,6 +236,17 @@ function frameSize(config: DeviceConfig, { maxFrameSize }: Agreement): number {
     "maxFrameSize",
     `${wanted} is more than the ${maxFrameSize} of this virtio device`,
   );
+}
+
+/** True where a frame of the device's MTU would not fit the only buffer that it is given for it. */
+function isBeyondBuffers(
+  { mtu }: NetConfig,
+  features: AcceptedFeatures,
+  { entrySize }: DeviceConfig,
+): boolean {
+  if (mtu === undefined || accepts(features, "mergeable")) return false;
+  const longest = mtu + ETHERNET_HEADER_LENGTH + VLAN_TAG_BYTES;
+  return longest > (entrySize || DEFAULT_ENTRY_SIZE);
 }
 
 /** Without mergeable buffers, a frame that is longer than one buffer is lost (5.1.6.3.1). */

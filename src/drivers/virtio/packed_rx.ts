@@ -133,8 +133,8 @@ export class PackedRxQueue extends VirtioRxQueue {
    */
   #takeWhole(handles: Uint32Array): number {
     const { words, rxSlots: slots, rxIds: ids } = this.control;
-    const { pool, depth, headerBytes, firstHeader, inspects } = this;
-    const { checksums, hashReport, buffersMask, oneBuffer, bufferBytes } = this;
+    const { pool, depth, headerBytes, firstHeader, dataValid } = this;
+    const { hashReport, buffersMask, oneBuffer, bufferBytes } = this;
     const { descriptors } = this.views;
     const { header, freeStack, lengths, flags, stride } = pool;
     const { rssHashes, words: pages } = pool;
@@ -157,23 +157,19 @@ export class PackedRxQueue extends VirtioRxQueue {
       const handle = slots[id];
       const index = handle & INDEX_MASK;
       if ((size - 1) >>> 0 >= mostData) break;
-      let flag = 0;
-      if (inspects) {
-        const at = (Math.imul(index, stride) >>> 2) + firstHeader;
-        if (
-          (pages[at + NetHeader.BUFFERS_WORD] & buffersMask) !== oneBuffer
-        ) break;
-        if (checksums) {
-          const said = pages[at];
-          if ((said & NOT_PLAIN) !== 0) break;
-          flag = (said & NetHeader.DATA_VALID) << VALID_SHIFT;
-        }
-        if (
-          hashReport && (pages[at + NetHeader.HASH_TYPE_WORD] & 0xffff) !== 0
-        ) {
-          flag |= PacketFlag.RssHash;
-          rssHashes[index] = pages[at + NetHeader.HASH_WORD];
-        }
+      const at = (Math.imul(index, stride) >>> 2) + firstHeader;
+      if (
+        (pages[at + NetHeader.BUFFERS_WORD] & buffersMask) !== oneBuffer
+      ) break;
+      // Without the feature these bits are 0, unless the device breaks the rules.
+      const said = pages[at];
+      if ((said & NOT_PLAIN) !== 0) break;
+      let flag = (said & dataValid) << VALID_SHIFT;
+      if (
+        hashReport && (pages[at + NetHeader.HASH_TYPE_WORD] & 0xffff) !== 0
+      ) {
+        flag |= PacketFlag.RssHash;
+        rssHashes[index] = pages[at + NetHeader.HASH_WORD];
       }
       lengths[index] = size;
       flags[index] = flag;

@@ -175,6 +175,11 @@ export class VirtioPciTransport implements VirtioTransport {
     return Promise.resolve();
   }
 
+  giveUp(): Promise<void> {
+    this.#addStatus(Status.FAILED);
+    return Promise.resolve();
+  }
+
   largestSize(virtqueue: number): number {
     if (virtqueue >= this.virtqueueCount) return 0;
     return this.#virtqueue(virtqueue).largestSize;

@@ -120,6 +120,11 @@ export class VirtioPciLegacyTransport implements VirtioTransport {
   }
 
   /** As many as a virtqueue has, neither more nor fewer. */
+  giveUp(): Promise<void> {
+    this.#addStatus(Status.FAILED);
+    return Promise.resolve();
+  }
+
   largestSize(virtqueue: number): number {
     this.#registers.write(Legacy.queue_select, virtqueue);
     const size = this.#registers.read(Legacy.queue_size);

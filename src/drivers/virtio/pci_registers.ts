@@ -80,6 +80,7 @@ export const Status = {
   DRIVER_OK: 4,
   FEATURES_OK: 8,
   DEVICE_NEEDS_RESET: 64,
+  FAILED: 128,
 } as const;
 
 /** The interrupt status, the only byte of its structure (4.1.4.5). */

@@ -20,7 +20,9 @@ import { IrqLine } from "../../irq/line.ts";
 import { type Handle, INDEX_MASK, Mempool } from "../../mempool.ts";
 import { ETHERNET_HEADER_LENGTH } from "../../net/ethernet.ts";
 import { PacketFlag } from "../../packet.ts";
+import { log } from "../../log.ts";
 import { BaseRxQueue, type LocalQueue } from "../base_rx_queue.ts";
+import { completeChecksum } from "../checksum_request.ts";
 import { Word } from "../queue_control.ts";
 import { accepts } from "./features.ts";
 import {
@@ -85,10 +87,8 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
   protected readonly buffersMask: number;
   /** What they are then. */
   protected readonly oneBuffer: number;
-  /** Whether the first word of the header means anything: else it is not looked at. */
-  protected readonly checksums: boolean;
-  /** Whether anything in the header of a frame is looked at. */
-  protected readonly inspects: boolean;
+  /** The bit of the header's first word that says that the checksum was checked; 0 where it means nothing. */
+  protected readonly dataValid: number;
   /** Whether the header has a hash. */
   protected readonly hashReport: boolean;
   /** Whether the device uses buffers in the order in which they were posted. */
@@ -105,6 +105,11 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
   /** Where to tell of the link, when the queue shares its interrupt with it. */
   readonly #link: IrqLine | undefined;
   readonly #mergeable: boolean;
+  /** Whether frames may come with a checksum to complete, and to be cut into segments. */
+  readonly #checksums: boolean;
+  readonly #tso4: boolean;
+  readonly #tso6: boolean;
+  #toldOfRequests = false;
   readonly #skew: number;
   readonly #maxFrameBytes: number;
   /** All memory of the pool, the headroom of its first entry included. */
@@ -145,10 +150,11 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     this.oneBuffer = this.#mergeable ? 1 << NetHeader.BUFFERS_SHIFT : 0;
     // Whoever takes many at once reads whole words of headers: those that are off are taken one by one.
     if (this.#skew !== 0) this.oneBuffer = UNREAD;
-    this.checksums = accepts(features, "guest-checksum");
-    this.inspects = this.checksums || this.#mergeable || this.hashReport;
-    const merges = accepts(features, "guest-tso4") ||
-      accepts(features, "guest-tso6");
+    this.#checksums = accepts(features, "guest-checksum");
+    this.dataValid = this.#checksums ? NetHeader.DATA_VALID : 0;
+    this.#tso4 = accepts(features, "guest-tso4");
+    this.#tso6 = accepts(features, "guest-tso6");
+    const merges = this.#tso4 || this.#tso6;
     this.#maxFrameBytes = VLAN_ALLOWANCE +
       (merges ? LARGEST_MERGED : queue.config.maxFrameSize);
   }
@@ -267,9 +273,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     const at = index * (pool.stride >>> 2) + this.firstHeader;
     const { words: pages } = pool;
     const skew = this.#skew;
-    const flags = this.checksums
-      ? readHeaderWord(pages, at, NetHeader.FLAGS_WORD, skew)
-      : 0;
+    const flags = readHeaderWord(pages, at, NetHeader.FLAGS_WORD, skew);
     const sizes = readHeaderWord(pages, at, NetHeader.SIZES_WORD, skew);
     const last = readHeaderWord(pages, at, NetHeader.BUFFERS_WORD, skew);
     const buffers = this.#mergeable ? last >>> NetHeader.BUFFERS_SHIFT : 1;
@@ -289,6 +293,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
       words[State.FrameHead] = handle;
       return NO_FRAME;
     }
+    this.#fulfil(handle);
     this.counters.add("rxBytes", size);
     return handle;
   }
@@ -315,8 +320,28 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     words[State.FrameTail] = handle;
     if (words[State.FrameLeft] > 0) return NO_FRAME;
     words[State.FrameHead] = 0;
+    this.#fulfil(head);
     this.counters.add("rxBytes", total);
     return head;
+  }
+
+  /**
+   * Completes the checksum of a frame that came with a request although that was not agreed on. Its user does not look for
+   * requests then, and would pass on a wrong checksum.
+   */
+  #fulfil(handle: Handle): void {
+    const index = handle & INDEX_MASK;
+    const request = this.pool.offloads[index];
+    if (request === 0 || this.#checksums) return;
+    completeChecksum(handle, request);
+    this.pool.offloads[index] = 0;
+    if (this.#toldOfRequests) return;
+    this.#toldOfRequests = true;
+    log(
+      "warn",
+      `queue ${this.index}`,
+      "the device leaves checksums open that it has to complete (VIRTIO_NET_F_GUEST_CSUM was not agreed on): the driver completes them",
+    );
   }
 
   /** Frees what there is of a frame, counts it once, and remembers to throw the rest away. */
@@ -356,10 +381,12 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
       const known = type === NetHeader.GSO_TCPV4 ||
         type === NetHeader.GSO_TCPV6;
       if (!known || segment === 0) return false;
-      pool.segmentSizes[index] = segment;
+      // Where this was not agreed on, the frame is no longer than any other, and is left in one piece.
+      const isAgreed = type === NetHeader.GSO_TCPV4 ? this.#tso4 : this.#tso6;
+      if (isAgreed) pool.segmentSizes[index] = segment;
     }
     pool.offloads[index] = request;
-    pool.flags[index] = (flags & NetHeader.DATA_VALID) !== 0
+    pool.flags[index] = (flags & this.dataValid) !== 0
       ? PacketFlag.L4ChecksumGood
       : 0;
     return size > 0;

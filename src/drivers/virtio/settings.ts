@@ -8,6 +8,7 @@
  *
  * @module
  */
+import type { VirtioTransport } from "../../bus/virtio.ts";
 import type { DeviceConfig } from "../../config.ts";
 import { ConfigError, NotSupportedError } from "../../errors.ts";
 import { equalMac } from "../../net/ethernet.ts";
@@ -63,11 +64,19 @@ export class Settings {
 
   /**
    * Takes over what was negotiated.
-   * @param made The device's address where its configuration has none.
+   * @param transport Knows the device's address where its configuration has none, or the user chose one.
    */
-  agree(agreement: Agreement, made: Uint8Array | undefined): void {
+  agree(
+    agreement: Agreement,
+    { macAddress, macIsChosen = false }: Pick<
+      VirtioTransport,
+      "macAddress" | "macIsChosen"
+    >,
+  ): void {
     this.#agreement = agreement;
-    this.#station = (agreement.net.mac ?? made ?? randomStation()).slice();
+    const { mac } = agreement.net;
+    const station = macIsChosen ? macAddress : mac ?? macAddress;
+    this.#station = (station ?? randomStation()).slice();
   }
 
   /** The device's address. */

@@ -128,7 +128,7 @@ export class SplitRxQueue extends VirtioRxQueue {
    */
   #takeWhole(handles: Uint32Array, arrived: number): number {
     const { words, rxSlots: slots, rxIds: ids } = this.control;
-    const { pool, headerBytes, firstHeader, inspects, checksums } = this;
+    const { pool, headerBytes, firstHeader, dataValid } = this;
     const { hashReport, buffersMask, oneBuffer } = this;
     const { used, driver, descriptors } = this.views;
     const { header, freeStack, lengths, flags, stride } = pool;
@@ -150,23 +150,19 @@ export class SplitRxQueue extends VirtioRxQueue {
       const handle = slots[id];
       const index = handle & INDEX_MASK;
       if ((size - 1) >>> 0 >= mostData) break;
-      let flag = 0;
-      if (inspects) {
-        const at = (Math.imul(index, stride) >>> 2) + firstHeader;
-        if (
-          (pages[at + NetHeader.BUFFERS_WORD] & buffersMask) !== oneBuffer
-        ) break;
-        if (checksums) {
-          const said = pages[at];
-          if ((said & NOT_PLAIN) !== 0) break;
-          flag = (said & NetHeader.DATA_VALID) << VALID_SHIFT;
-        }
-        if (
-          hashReport && (pages[at + NetHeader.HASH_TYPE_WORD] & 0xffff) !== 0
-        ) {
-          flag |= PacketFlag.RssHash;
-          rssHashes[index] = pages[at + NetHeader.HASH_WORD];
-        }
+      const at = (Math.imul(index, stride) >>> 2) + firstHeader;
+      if (
+        (pages[at + NetHeader.BUFFERS_WORD] & buffersMask) !== oneBuffer
+      ) break;
+      // Without the feature these bits are 0, unless the device breaks the rules.
+      const said = pages[at];
+      if ((said & NOT_PLAIN) !== 0) break;
+      let flag = (said & dataValid) << VALID_SHIFT;
+      if (
+        hashReport && (pages[at + NetHeader.HASH_TYPE_WORD] & 0xffff) !== 0
+      ) {
+        flag |= PacketFlag.RssHash;
+        rssHashes[index] = pages[at + NetHeader.HASH_WORD];
       }
       lengths[index] = size;
       flags[index] = flag;
