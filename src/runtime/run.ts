@@ -59,7 +59,14 @@ export interface QueueSnapshot {
 interface Running {
   readonly worker: Worker;
   readonly ended: Promise<void>;
+  /** True once its worker has thrown: nothing stops it any more. */
+  failed: boolean;
 }
+
+/** Those with workers. */
+const runs = new Set<Run>();
+/** One queue starts afresh after the other: two runs may use the same ones. */
+let restarts: Promise<void> = Promise.resolve();
 
 /** Running queue workers. `await using` stops them at the end of the block. */
 export class Run implements AsyncDisposable {
@@ -142,7 +149,7 @@ export class Run implements AsyncDisposable {
 
   /** Starts a worker on a queue whose worker has ended or failed. */
   async restart(queue: number): Promise<void> {
-    await this.#replace(async () => {
+    await this.#replace(queue, async () => {
       await this.#stopOne(queue);
       await this.#restartQueues(queue);
       await this.#start(queue);
@@ -151,26 +158,48 @@ export class Run implements AsyncDisposable {
 
   /** Stops one queue's worker and hands its queue to a fresh one, packets and ring positions as they are. */
   async move(queue: number, cpu = -1): Promise<void> {
-    await this.#replace(async () => {
+    await this.#replace(queue, async () => {
       await this.#stopOne(queue);
       for (const device of this.#devices) device.resumeQueue(queue);
       await this.#start(queue, cpu);
     });
   }
 
-  /** While one worker takes the place of another, having none is not the end. */
-  async #replace(action: () => Promise<void>): Promise<void> {
-    this.#replacing++;
+  /**
+   * While one worker takes the place of another, having none is not the end. Other runs may use the same queues, as the
+   * two ways of a bridge do: their workers stop meanwhile, because the rings and pools are theirs, too.
+   */
+  async #replace(queue: number, action: () => Promise<void>): Promise<void> {
+    const others = [...runs].filter((run) =>
+      run !== this && run.#running.get(queue)?.failed === false &&
+      run.#devices.some((device) => this.#devices.includes(device))
+    );
+    for (const run of [this, ...others]) run.#replacing++;
     try {
+      await Promise.all(others.map((run) => run.#stopOne(queue)));
       await action();
     } finally {
-      this.#replacing--;
-      this.#endWhenIdle();
+      await Promise.all(others.map((run) => run.#goOn(queue)));
+      for (const run of [this, ...others]) {
+        run.#replacing--;
+        run.#endWhenIdle();
+      }
+    }
+  }
+
+  /** After another run has let go of a queue. */
+  async #goOn(queue: number): Promise<void> {
+    if (this.#stopping !== undefined || this.#running.has(queue)) return;
+    try {
+      await this.#start(queue);
+    } catch (error) {
+      log("error", this.#devices[0].address, `queue ${queue}: ${error}`);
     }
   }
 
   #endWhenIdle(): void {
     if (this.#running.size === 0 && this.#replacing === 0) {
+      runs.delete(this);
       this.#allEnded.resolve();
     }
   }
@@ -237,12 +266,15 @@ export class Run implements AsyncDisposable {
     );
     const started = Promise.withResolvers<void>();
     const ended = Promise.withResolvers<void>();
-    this.#running.set(queue, { worker, ended: ended.promise });
+    const current: Running = { worker, ended: ended.promise, failed: false };
+    this.#running.set(queue, current);
+    runs.add(this);
     let over = false;
     const finish = async (failure?: Omit<WorkerFailure, "queue">) => {
       if (over) return;
       over = true;
       if (failure) {
+        current.failed = true;
         await this.#recover({ queue, ...failure });
         started.reject(new IxlError("worker-failed", failure.message));
       }
@@ -316,7 +348,13 @@ export class Run implements AsyncDisposable {
   }
 
   /** Every ring stops before any pool is refilled: a packet may be in the ring of another device. */
-  async #restartQueues(queue: number): Promise<void> {
+  #restartQueues(queue: number): Promise<void> {
+    const turn = restarts.then(() => this.#restartInTurn(queue));
+    restarts = turn.catch(() => {});
+    return turn;
+  }
+
+  async #restartInTurn(queue: number): Promise<void> {
     for (const device of this.#devices) await device.haltQueue(queue);
     for (const device of this.#devices) await device.restartQueue(queue);
     // The rings are empty, and nobody has their packets in hand.
@@ -328,7 +366,7 @@ export class Run implements AsyncDisposable {
     const { queue, message } = failure;
     log("error", this.#devices[0].address, `queue ${queue}: ${message}`);
     try {
-      await this.#restartQueues(queue);
+      await this.#replace(queue, () => this.#restartQueues(queue));
     } catch (error) {
       log("error", this.#devices[0].address, `queue ${queue}: ${error}`);
     }

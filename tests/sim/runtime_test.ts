@@ -233,6 +233,48 @@ Deno.test("Run.move() leaves lent packets to those who have them, and the next w
   }
 });
 
+Deno.test("a bridge whose one worker dies keeps the packets of the other one", async () => {
+  const options = { promiscuous: true, debug: true };
+  const limited = "sim:generator?rate=50000";
+  await using a = await openDevice({ ...options, address: limited });
+  await using b = await openDevice({ ...options, address: "sim:loopback" });
+  await using back = await run([b, a], { worker: WORKER });
+  const passed = () => back.stats()[0].ports[0].rxPackets;
+  for (let turn = 0; turn < 4; turn++) {
+    const after = back.stats()[0].ports[1].rxPackets + 2000;
+    const before = passed();
+    await using there = await run([a, b], {
+      worker: WORKER,
+      args: { throwOn: { queue: 0, after } },
+    });
+    await there.done;
+    assertEquals(there.failures.map(({ message }) => message), [
+      "told to throw",
+    ]);
+    assert(passed() > before);
+    assertEquals([back.failures, back.workers], [[], 1]);
+  }
+  await using there = await run([a, b], { worker: WORKER });
+  for (const way of [there, back]) {
+    await way.move(0);
+    assertEquals([there.workers, back.workers], [1, 1]);
+    const before = passed();
+    await until("packets pass", () => passed() > before + 100);
+  }
+  await there.stop();
+  await back.stop();
+  for (const device of [a, b]) {
+    const pool = Mempool.attach(device.describeQueue(0).pool);
+    pool.sync();
+    const free = Array.from({ length: pool.available }, () => pool.allocate());
+    assertEquals(new Set(free).size, free.length);
+    const out = pool.capacity - free.length;
+    assert(out <= device.rxQueueDepth + device.txQueueDepth, `${out} are out`);
+    for (const handle of free) pool.free(handle);
+    assertEquals(simControls(device).violations(), []);
+  }
+});
+
 Deno.test("Run.done does not resolve while the only worker is replaced", async () => {
   await withForwarder({ config: { queues: 1 } }, async (bench) => {
     let done = false;
