@@ -15,16 +15,23 @@ export type Options = Record<
 
 /** What was given: the words in order, and the value of each option. */
 export type Given<O extends Options> =
-  & { words: string[]; json: boolean; unsafeNoIommu: boolean }
+  & { words: string[]; json: boolean; card: CardOptions }
   & {
     [K in keyof O]: O[K] extends (text: string) => infer T ? T : number;
   };
 
-/** What opens cards that nothing else does, in every example. */
-const EVERY_HELP =
-  "--unsafe-no-iommu opens cards behind no IOMMU, which can then overwrite any memory.";
+/** What every example passes on to `openDevice()`. */
+export interface CardOptions {
+  readonly unsafeNoIommu: boolean;
+  readonly virtio: { readonly with: readonly string[] };
+}
 
-/** Reads the arguments: as many words as are named, these options, `--json` and `--unsafe-no-iommu`. Undefined once it printed the help. */
+/** The options of {@linkcode CardOptions}, for the help of every example. */
+const EVERY_HELP =
+  `--unsafe-no-iommu opens cards behind no IOMMU, which can then overwrite any memory.
+--virtio-with NAME,… asks virtio devices for more features: guest-checksum, guest-tso4, …`;
+
+/** Reads the arguments: as many words as are named, these options, `--json`, and those of every card. Undefined once it printed the help. */
 export function parse<O extends Options>(
   args: readonly string[],
   help: string,
@@ -33,7 +40,7 @@ export function parse<O extends Options>(
 ): Given<O> | undefined {
   const given = parseArgs(args, {
     boolean: ["help", "json", "unsafe-no-iommu"],
-    string: ["_", ...Object.keys(options)],
+    string: ["_", "virtio-with", ...Object.keys(options)],
     alias: { help: "h" },
     unknown: (arg, option) => option === undefined || fail(unknown(arg)),
   });
@@ -48,7 +55,9 @@ export function parse<O extends Options>(
     valueOf(`--${name}`, given[name] as string | undefined, option),
   ]);
   const { json, "unsafe-no-iommu": unsafeNoIommu } = given;
-  return { words, json, unsafeNoIommu, ...Object.fromEntries(values) };
+  const features = given["virtio-with"] as string | undefined;
+  const card = { unsafeNoIommu, virtio: { with: features?.split(",") ?? [] } };
+  return { words, json, card, ...Object.fromEntries(values) };
 }
 
 function unknown(arg: string): string {

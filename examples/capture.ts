@@ -77,11 +77,11 @@ export async function main(args: readonly string[]): Promise<number> {
     snaplen: [65535, 14, 65535],
   });
   if (!given) return 0;
-  const { words: [address, path], count, snaplen, unsafeNoIommu } = given;
+  const { words: [address, path], count, snaplen, card } = given;
 
   await using device = await openDevice({
     address,
-    unsafeNoIommu,
+    ...card,
     promiscuous: true,
     maxFrameSize: MAX_FRAME,
   });

@@ -61,9 +61,9 @@ export async function main(args: readonly string[]): Promise<number> {
     seconds: [0, 0, 1e6],
   });
   if (!given) return 0;
-  const { words: [a, b], queues, batch, unsafeNoIommu } = given;
+  const { words: [a, b], queues, batch, card } = given;
   const irqTimeoutMs = given["irq-timeout"];
-  const options = { queues, irqTimeoutMs, unsafeNoIommu, promiscuous: true };
+  const options = { ...card, queues, irqTimeoutMs, promiscuous: true };
 
   await using from = await openDevice({ ...options, address: a });
   await using to = await openDevice({ ...options, address: b });

@@ -98,9 +98,9 @@ export async function main(args: readonly string[]): Promise<number> {
     seconds: [0, 0, 1e6],
   });
   if (!given) return 0;
-  const { words: [address], size, flows, queues, unsafeNoIommu } = given;
+  const { words: [address], size, flows, queues, card } = given;
 
-  await using device = await openDevice({ address, queues, unsafeNoIommu });
+  await using device = await openDevice({ ...card, address, queues });
   const frame = template(size, device.macAddress);
   const order: Order = { frame, flows, rate: given.rate / queues, queues };
   const worker = import.meta.url;

@@ -138,9 +138,9 @@ export async function main(args: readonly string[]): Promise<number> {
     seconds: [0, 0, 1e6],
   });
   if (!given) return 0;
-  const { words: [address], ip, unsafeNoIommu } = given;
+  const { words: [address], ip, card } = given;
 
-  await using device = await openDevice({ address, unsafeNoIommu });
+  await using device = await openDevice({ ...card, address });
   const { macAddress } = device;
   const { rx, tx } = device.queue(0);
   const { pool } = rx;

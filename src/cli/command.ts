@@ -35,6 +35,23 @@ export const UNSAFE_NO_IOMMU: CommandOption = {
   help: "open a card behind no IOMMU, which can then overwrite any memory",
 };
 
+/** The option of every command that opens a card: more features of a virtio device. */
+export const VIRTIO_WITH: CommandOption = {
+  name: "virtio-with",
+  value: "NAME,…",
+  help: "ask a virtio device for more features: guest-checksum, guest-tso4, …",
+};
+
+/** What the options of a command that opens a card mean to `openDevice()`. */
+export function cardOptions(
+  given: Given,
+): { unsafeNoIommu: boolean; virtio: { with: readonly string[] } } {
+  return {
+    unsafeNoIommu: given.flag(UNSAFE_NO_IOMMU.name),
+    virtio: { with: given.text(VIRTIO_WITH.name)?.split(",") ?? [] },
+  };
+}
+
 /** A command, described. */
 export interface CommandSpec {
   /** What the user types. */

@@ -6,7 +6,13 @@
 import { type Device, openDevice } from "../device.ts";
 import { DeviceTimeoutError } from "../errors.ts";
 import { formatIds } from "../pci/ids.ts";
-import { type Command, defineCommand, UNSAFE_NO_IOMMU } from "./command.ts";
+import {
+  cardOptions,
+  type Command,
+  defineCommand,
+  UNSAFE_NO_IOMMU,
+  VIRTIO_WITH,
+} from "./command.ts";
 import { type Cell, formatTable } from "./table.ts";
 
 /** Opens a card, describes it, and closes it again. */
@@ -23,6 +29,7 @@ export const infoCommand: Command = defineCommand({
       help: "how long to wait for the link",
     },
     UNSAFE_NO_IOMMU,
+    VIRTIO_WITH,
     { name: "json", help: "print one object" },
   ],
   run: async (given) => {
@@ -30,7 +37,7 @@ export const infoCommand: Command = defineCommand({
     await using device = await openDevice({
       address,
       linkTimeoutMs: 0,
-      unsafeNoIommu: given.flag(UNSAFE_NO_IOMMU.name),
+      ...cardOptions(given),
     });
     await waitForLink(device, given.number("link-timeout"));
     const description = describe(device);

@@ -8,10 +8,12 @@ import { type QueueSnapshot, type Run, run } from "../runtime/run.ts";
 import { stopOnSignals } from "../runtime/signals.ts";
 import { type DeviceStats, emptyStats } from "../stats.ts";
 import {
+  cardOptions,
   type Command,
   defineCommand,
   type Given,
   UNSAFE_NO_IOMMU,
+  VIRTIO_WITH,
 } from "./command.ts";
 import { type Cell, type Column, LiveTable } from "./table.ts";
 
@@ -61,6 +63,7 @@ export const statsCommand: Command = defineCommand({
       help: "when to end; 0 for on a signal",
     },
     UNSAFE_NO_IOMMU,
+    VIRTIO_WITH,
     { name: "json", help: "print one object a line" },
   ],
   run: watch,
@@ -73,7 +76,7 @@ async function watch(given: Given): Promise<number> {
     address,
     queues,
     promiscuous: true,
-    unsafeNoIommu: given.flag(UNSAFE_NO_IOMMU.name),
+    ...cardOptions(given),
   });
   const worker = new URL("./drop_worker.ts", import.meta.url);
   await using running = await run(device, { worker });

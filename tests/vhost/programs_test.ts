@@ -153,12 +153,15 @@ test("virtio: info says what was agreed with the backend", async () => {
   await using _backend = await Testpmd.backend({ socket: socket.path });
   const { code, stdout, stderr } = await runCli([
     ...["info", socket.address, "--json"],
+    ...["--virtio-with", "guest-checksum,guest-tso4"],
   ]);
   assertEquals(code, 0, stderr);
   const { driver, link, features } = JSON.parse(stdout);
   assertEquals(driver, "virtio");
   assertEquals(link.up, true);
-  assertEquals(features.virtio.includes("packed"), true);
+  for (const name of ["packed", "guest-checksum", "guest-tso4"]) {
+    assertEquals(features.virtio.includes(name), true, name);
+  }
 });
 
 test("virtio: a software card and a backend exchange frames through the bridge, every byte right", () =>
