@@ -590,7 +590,12 @@ export class Mempool {
       domain.pools.delete(this.id);
     }
     const users = new Set([...openDevices, ...this.#memory?.users ?? []]);
-    await Promise.all([...users].map((user) => user.giveBack(this)));
+    const answers = await Promise.allSettled(
+      [...users].map((user) => user.giveBack(this)),
+    );
+    for (const answer of answers) {
+      if (answer.status === "rejected") throw answer.reason;
+    }
   }
 
   /**

@@ -360,7 +360,11 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
 
   /** For the pool of another device, which closes: waits until no transmit ring here has packets of it. */
   async giveBack(pool: Mempool): Promise<void> {
-    if (this.closed) return await this.#stopped.promise;
+    if (this.closed) {
+      const mayHaveSome = this.#foreignPools.has(pool) ||
+        [...this.packetsInRings()].some((handle) => isOf(pool, handle));
+      return mayHaveSome ? await this.#stopped.promise : undefined;
+    }
     const { queues } = this.#openMemory();
     await Promise.all(queues.map((_, index) => this.#giveBack(index, pool)));
     this.#detach(pool);
@@ -385,7 +389,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   async #giveBack(index: number, pool: Mempool): Promise<void> {
     const { control: { words } } = this.#queue(index);
     const holdsSome = () =>
-      this.txHandles(index).some((handle) => handle >>> INDEX_BITS === pool.id);
+      this.txHandles(index).some((handle) => isOf(pool, handle));
     const isGivenBack = () => {
       // A worker that uses the queue takes them back itself.
       const isMine = this.#pairs[index] !== undefined || words[Word.Stop] !== 0;
@@ -541,7 +545,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
 
   /** The packets in a transmit ring, each segment by itself. Default: what lies between the two positions of the ring. */
   protected txHandles(index: number): Handle[] {
-    const { words, txSlots } = this.#queue(index).control;
+    const { words, txSlots } = this.#memory!.queues[index].control;
     const handles: Handle[] = [];
     for (let at = words[Word.TxClean]; at !== words[Word.TxNext];) {
       handles.push(txSlots[at] & SLOT_HANDLE);
@@ -552,7 +556,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
 
   /** The slots of a transmit ring. */
   protected txSlots(index: number): Uint32Array {
-    return this.#queue(index).control.txSlots;
+    return this.#memory!.queues[index].control.txSlots;
   }
 
   /** What a queue has that only virtio's have. */
@@ -806,6 +810,10 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
       log("warn", this.address, `could not ${what}: ${error}`);
     }
   }
+}
+
+function isOf({ id }: Mempool, handle: Handle): boolean {
+  return handle >>> INDEX_BITS === id;
 }
 
 function addStats(into: DeviceStats, more: DeviceStats): void {

@@ -282,6 +282,33 @@ Deno.test("both devices close at once", () =>
     for (const { bus } of [a, b]) assertNothingLeft(bus);
   }));
 
+Deno.test("a device that is slow to stop holds up only those whose packets it has", () =>
+  withoutLeaks(async () => {
+    const [a, b, slow] = [await openCard(), await openCard(), await openCard()];
+    reach(slow, b);
+    slow.pair.tx.send(receive(b, [numberedFrame(1)]));
+    const goesOn = Promise.withResolvers<void>();
+    const { device } = slow;
+    const stopDma = Reflect.get(device, "stopDma") as () => Promise<void>;
+    Object.assign(device, {
+      stopDma: async () => {
+        await goesOn.promise;
+        await stopDma.call(device);
+      },
+    });
+    const closed: string[] = [];
+    const all = [
+      slow.device.close().then(() => closed.push("slow")),
+      b.device.close().then(() => closed.push("b")),
+    ];
+    await a.device.close();
+    assertEquals(closed, []);
+    goesOn.resolve();
+    await Promise.all(all);
+    assertEquals(closed.length, 2);
+    for (const { bus } of [a, b, slow]) assertNothingLeft(bus);
+  }));
+
 Deno.test("sendAll() copies what the device cannot reach", () =>
   withCards((a, b) => {
     const error = errorOf(() => reach(b, a));

@@ -502,6 +502,24 @@ Deno.test("more memory than a backend takes is found out before it is used", () 
     await bringUp(rig);
   }));
 
+Deno.test("memory that becomes too much while a backend learns of it is found out, too", () =>
+  withServer([{ ...SLOTS, slots: 2n }, SLOTS], async (rig, server) => {
+    const { domain, transport } = rig;
+    await transport.reset();
+    await transport.acceptFeatures(F_VERSION_1);
+    const joining = transport.setUp(0, ringsOf(rig, 0));
+    const pools = [allocate(1), allocate(1)];
+    for (const pool of pools) domain.attach(pool);
+    const error = await assertRejects(() => joining, IxlError);
+    assertStringIncludes(error.message, "takes 2 regions of memory");
+    assert(server.last.regions.length <= 2);
+    await transport.shutDown();
+    for (const pool of pools) {
+      domain.detach(pool);
+      pool.free();
+    }
+  }));
+
 Deno.test("memory without a file is refused", () =>
   withRig(({ domain }) => {
     const wrong = { fd: undefined, reserved: 4096, committed: 4096 };
