@@ -171,6 +171,8 @@ export interface BusDevice {
   readonly interrupts: InterruptVectors;
   /** Raised when the kernel wants the device back, because it is being removed; undefined where that cannot be. */
   readonly removal: IrqLine | undefined;
+  /** Raised when the bus reports an error after which the device cannot be trusted; undefined where that cannot be. */
+  readonly failure?: IrqLine | undefined;
   /** Lets the device start DMA and interrupts of its own, or stops that. */
   setBusMaster(enabled: boolean): void;
   /** Function level reset, where the bus has one; false where only the device's own reset is there. */

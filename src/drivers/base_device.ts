@@ -98,7 +98,8 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   #closing: Promise<void> | undefined;
   readonly #removalHandlers = new Set<() => void | Promise<void>>();
   #removalTimer: Timer | undefined;
-  #removed = false;
+  /** What became of it, when the bus took it away. */
+  #lost: string | undefined;
   /** Pools of other devices that this one reaches. */
   readonly #foreignPools = new Set<Mempool>();
   /** Resolved when a device that closes does no DMA any more. */
@@ -257,10 +258,10 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
       () => this.collectStatistics(this.#counted),
       STATISTICS_INTERVAL_MS,
     );
-    if (bus.removal) {
+    if (bus.removal || bus.failure) {
       this.#removalTimer = repeatedly(
         this.address,
-        () => this.#lookForRemoval(),
+        () => this.#lookForLoss(),
         REMOVAL_INTERVAL_MS,
       );
     }
@@ -664,8 +665,10 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   }
 
   #isClosed(): IxlError {
-    const fate = this.#removed ? "was removed from the machine" : "is closed";
-    return new IxlError("device-gone", `${this.address} ${fate}`);
+    return new IxlError(
+      "device-gone",
+      `${this.address} ${this.#lost ?? "is closed"}`,
+    );
   }
 
   /** One change of a pool after the other. */
@@ -729,12 +732,20 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     this.#releaseTimer = undefined;
   }
 
-  /** The kernel waits for us: everybody stops, then everything is given back. */
-  #lookForRemoval(): void {
-    if (!this.bus.removal?.clear() || this.closed) return;
-    this.#removed = true;
+  /** The device is lost: all its users stop, then everything is given back. */
+  #lookForLoss(): void {
+    const { removal, failure } = this.bus;
+    const isFailed = failure?.clear() ?? false;
+    const isRemoved = removal?.clear() ?? false;
+    if (this.closed || !(isFailed || isRemoved)) return;
+    this.#lost = isRemoved
+      ? "was removed from the machine"
+      : "had an error on PCI Express that could not be corrected: look at the kernel's log, and open it again";
     clearInterval(this.#removalTimer);
-    log("warn", this.address, "is being removed from the machine");
+    const [level, what] = isRemoved
+      ? ["warn", "is being removed from the machine"] as const
+      : ["error", "reports an uncorrectable error on PCI Express"] as const;
+    log(level, this.address, what);
     const handlers = [...this.#removalHandlers].map((handler) =>
       this.#attempt("stop for the removal", handler)
     );

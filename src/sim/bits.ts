@@ -113,7 +113,9 @@ export const ETQS_QUEUE_ENABLE = 1 << 31;
 // FDIRCTRL and FDIRCMD, section 8.2.3.21
 export const FDIRCTRL_ALLOCATION_MASK = 3;
 export const FDIRCTRL_INIT_DONE = 1 << 3;
+export const FDIRCTRL_PERFECT_MATCH = 1 << 4;
 export const FDIRCMD_COMMAND_MASK = 3;
+export const FDIRCMD_ADD_FILTER = 1;
 export const FDIRCMD_FILTER_VALID = 1 << 2;
 
 // RXCSUM, section 8.2.3.7.5

@@ -27,7 +27,7 @@ import { Interrupts } from "./interrupts.ts";
 import { Link } from "./link.ts";
 import { type InterruptKind, PciConfig } from "./pci_config.ts";
 import { makeRxQueues, Receiver, type RxQueue } from "./receive.ts";
-import { REGISTERS } from "./registers.ts";
+import { type RegisterName, REGISTERS } from "./registers.ts";
 import { bindSemaphores } from "./semaphores.ts";
 import { Statistics } from "./statistics.ts";
 import { TcpTimer } from "./tcp_timer.ts";
@@ -45,8 +45,10 @@ const RESET_BITS = CTRL_RST | CTRL_LNK_RST;
 /** Milliseconds after which a reset is over even if nobody looked. */
 const RESET_MS = 1;
 const MICROSECONDS = 1000;
-/** Shared with the firmware, which a software reset leaves alone. */
+/** Shared with the firmware. */
 const SEMAPHORES = ["SWSM", "SW_FW_SYNC"] as const;
+/** What a software reset leaves alone: the semaphores, and the pins that switch the laser. */
+const KEPT = [...SEMAPHORES, "ESDP"] as const;
 
 /** What a {@linkcode Card} is made of. */
 export interface CardOptions {
@@ -273,9 +275,11 @@ export class Card {
   }
 
   /** What CTRL.RST resets, section 4.2.1.6: not counters, not PCI, and the PHY only with the link. */
-  #resetFunction(withPhy: boolean): void {
+  #resetFunction(withPhy: boolean, kept: readonly RegisterName[] = []): void {
     const core = this.#core;
+    const held = kept.map((name) => core.registers.get(name));
     core.registers.reset();
+    kept.forEach((name, i) => core.registers.set(name, 0, held[i]));
     if (core.model === "x540") {
       core.registers.set("RXPBSIZE", 0, X540_PACKET_BUFFER);
     }
@@ -322,9 +326,7 @@ export class Card {
       if (asked === 0) return;
       const withLink = (asked & CTRL_LNK_RST) !== 0;
       this.#order.beforeSoftwareReset(withLink);
-      const held = SEMAPHORES.map((name) => registers.get(name));
-      this.#resetFunction(withLink);
-      SEMAPHORES.forEach((name, i) => registers.set(name, 0, held[i]));
+      this.#resetFunction(withLink, KEPT);
       this.#resetShown = asked;
     });
     registers.onRead("CTRL", () => {

@@ -21,6 +21,8 @@ import {
 import type { Core } from "./core.ts";
 
 const WORDS = 0x400;
+/** The bit of the last octet in which the SAN address differs from the LAN address. */
+const SAN_MAC_DIFFERS = 0x8000;
 const NO_POINTER = 0xffff;
 /** Word offsets, chapter 6. */
 const WORD = {
@@ -190,7 +192,9 @@ export class Eeprom {
     for (let i = 0; i < MAC_WORDS; i++) {
       const pair = this.#mac[i * 2] | (this.#mac[i * 2 + 1] << 8);
       words[SECTION.core0 + 1 + i] = pair;
-      words[SECTION.sanMac + i] = pair;
+      // Boards have an address of its own for storage traffic.
+      const isLast = i === MAC_WORDS - 1;
+      words[SECTION.sanMac + i] = isLast ? pair ^ SAN_MAC_DIFFERS : pair;
     }
     this.#fillAssembly();
     if (this.#core.model === "82599") {

@@ -106,7 +106,9 @@ export const REGISTERS = {
     writable: 0x14034000,
   }),
   ESDP: register("rw", "8.2.3.1.4", "Extended SDP Control", 0x00020, {
-    reset: 0x00000808,
+    // SDP3 is an output and low: the laser is lit from power-on until a driver switches it off. Drivers that never touch
+    // this register (ixy) have link on real boards.
+    reset: 0x00000800,
   }),
   I2CCTL: register("rw", "8.2.3.1.5", "I2C Control", 0x00028, {
     reset: 0x0000000f,
@@ -473,6 +475,27 @@ export const REGISTERS = {
     writable: 0x00000003,
   }),
   SECRXSTAT: register("ro", "8.2.3.12", "Rx Security Status", 0x08d04),
+
+  // MACsec counters, section 8.2.3.13: nothing is ever encrypted or checked
+  LSECTXUT: register("rc", "8.2.3.13", "Tx Untagged Packets", 0x08a3c),
+  LSECTXPKTE: register("rc", "8.2.3.13", "Tx Encrypted Packets", 0x08a40),
+  LSECTXPKTP: register("rc", "8.2.3.13", "Tx Protected Packets", 0x08a44),
+  LSECTXOCTE: register("rc", "8.2.3.13", "Tx Encrypted Octets", 0x08a48),
+  LSECTXOCTP: register("rc", "8.2.3.13", "Tx Protected Octets", 0x08a4c),
+  LSECRXUT: register("rc", "8.2.3.13", "Rx Untagged Packets", 0x08f40),
+  LSECRXOCTD: register("rc", "8.2.3.13", "Rx Decrypted Octets", 0x08f44),
+  LSECRXOCTV: register("rc", "8.2.3.13", "Rx Validated Octets", 0x08f48),
+  LSECRXBAD: register("rc", "8.2.3.13", "Rx with Bad Tag", 0x08f4c),
+  LSECRXNOSCI: register("rc", "8.2.3.13", "Rx without SCI", 0x08f50),
+  LSECRXUNSCI: register("rc", "8.2.3.13", "Rx with Unknown SCI", 0x08f54),
+  LSECRXUNCH: register("rc", "8.2.3.13", "Rx Unchecked", 0x08f58),
+  LSECRXDELAY: register("rc", "8.2.3.13", "Rx Delayed", 0x08f5c),
+  LSECRXLATE: register("rc", "8.2.3.13", "Rx Late", 0x08f60),
+  LSECRXOK: register("rc", "8.2.3.13", "Rx OK", [span(0x08f64, 2, 4)]),
+  LSECRXINV: register("rc", "8.2.3.13", "Rx Invalid", [span(0x08f6c, 2, 4)]),
+  LSECRXNV: register("rc", "8.2.3.13", "Rx Not Valid", [span(0x08f74, 2, 4)]),
+  LSECRXUNSA: register("rc", "8.2.3.13", "Rx with Unused SA", 0x08f7c),
+  LSECRXNUSA: register("rc", "8.2.3.13", "Rx Not Using SA", 0x08f80),
 
   // MAC, section 8.2.3.22
   PCS1GCFIG: register("rw", "8.2.3.22.1", "PCS 1G Global Config", 0x04200, {

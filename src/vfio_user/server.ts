@@ -13,9 +13,10 @@ import { UnixListener, type UnixSocket } from "../ffi/unix_socket.ts";
 import { Card, type Model } from "../sim/card.ts";
 import { INTERRUPT_KINDS, type InterruptKind } from "../sim/pci_config.ts";
 import { DmaTable } from "../sim/dma_table.ts";
-import type { Wire } from "../sim/wires/wire.ts";
+import { type Wire, WIRE_SLOT } from "../sim/wires/wire.ts";
 import { ClientGone, Connection } from "./connection.ts";
 import { CardControl, type ControlDescription } from "./control.ts";
+import { Offences } from "./offences.ts";
 import { ProtocolError } from "./protocol.ts";
 import { Session } from "./session.ts";
 import { makeWire } from "./wires.ts";
@@ -28,8 +29,6 @@ const MESSAGE_BUDGET = 64;
 const IDLE_ROUNDS = 32;
 const LONGEST_SLEEP_MS = 1000;
 const CLIENT_TIMEOUT_MS = 5000;
-/** Different things that are said of one client's driver. */
-const MOST_REPORTS = 100;
 
 /** What is served. */
 export interface ServeOptions {
@@ -59,8 +58,9 @@ export class CardServer {
   #session: Session | undefined;
   #connection: Connection | undefined;
   #clients = 0;
-  /** Violations of this client that were logged. */
-  readonly #reported = new Set<string>();
+  readonly #offences = new Offences();
+  /** Frames that the wire had not taken when the last client went. */
+  #overflow = 0;
 
   /**
    * @param options What to serve.
@@ -135,19 +135,31 @@ export class CardServer {
     return done;
   }
 
-  /** What the client's driver does wrong, each thing once. */
+  /** What the client's driver does wrong: the first offence against each rule in full, and each DMA fault. */
   #reportViolations(): void {
     const card = this.#card;
     if (card.violationCount === 0) return;
-    for (const { kind, message } of card.violations) {
-      const line = `${kind}: ${message}`;
-      if (this.#reported.has(line) || this.#reported.size === MOST_REPORTS) {
-        continue;
+    const { violations } = card;
+    for (const violation of violations) {
+      if (this.#offences.note(violation)) {
+        const { kind, message } = violation;
+        this.#log(`client ${this.#clients}: ${kind}: ${message}`);
       }
-      this.#reported.add(line);
-      this.#log(`client ${this.#clients}: ${line}`);
     }
+    this.#offences.noteMore(card.violationCount - violations.length);
     card.clearViolations();
+  }
+
+  /** How often each rule was broken, and what the wire did not take. */
+  #summarise(): void {
+    const name = `client ${this.#clients}`;
+    for (const line of this.#offences.summary()) this.#log(`${name}: ${line}`);
+    const overflow = this.#wire.counters[WIRE_SLOT.overflow];
+    const lost = overflow - this.#overflow;
+    this.#overflow = overflow;
+    if (lost > 0) {
+      this.#log(`${name}: the wire had no room for ${lost} sent frames`);
+    }
   }
 
   #accept(): number {
@@ -175,7 +187,7 @@ export class CardServer {
   #powerOn(): void {
     this.#card.reset();
     this.#card.clearViolations();
-    this.#reported.clear();
+    this.#offences.clear();
   }
 
   #serve(session: Session): number {
@@ -202,6 +214,7 @@ export class CardServer {
 
   #endSession(): void {
     if (this.#session === undefined) return;
+    this.#summarise();
     this.#powerOn();
     this.#session.close();
     this.#session = undefined;

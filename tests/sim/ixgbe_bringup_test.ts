@@ -1,11 +1,14 @@
 /** Bringing a card up, and giving it back. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { completeConfig } from "../../src/config.ts";
-import { SWSM } from "../../src/drivers/ixgbe/registers.ts";
+import { ESDP, SWSM } from "../../src/drivers/ixgbe/registers.ts";
 import { offsetOf } from "../../src/drivers/register.ts";
 import { openDriver } from "../../src/drivers/registry.ts";
+import { IxlError } from "../../src/errors.ts";
+import { IrqLine } from "../../src/irq/line.ts";
 import { DirectBus } from "../support/direct_bus.ts";
 import { HandWire } from "../support/sim_rig.ts";
+import { until } from "../support/until.ts";
 import {
   assertNothingLeft,
   batchOf,
@@ -14,6 +17,9 @@ import {
   STATION,
   withIxgbe,
 } from "../support/ixgbe_rig.ts";
+
+/** ESDP.SDP3 as an output, high. */
+const LASER_OFF = 1 << 11 | 1 << 3;
 
 Deno.test("ixgbe brings a card up in the datasheet's order", async () => {
   await withIxgbe({}, ({ device, bus }) => {
@@ -60,5 +66,41 @@ Deno.test("ixgbe takes over an X540 whose last driver died holding its locks", a
   );
   assert(device.link().up);
   await device.close();
+  assertNothingLeft(bus);
+});
+
+Deno.test("ixgbe lights a laser that the last driver has switched off", async () => {
+  const wire = new HandWire();
+  const bus = new DirectBus({ wire });
+  const esdp = offsetOf(ESDP);
+  bus.registers.write32(esdp, bus.registers.read32(esdp) | LASER_OFF);
+  const device = await openDriver(bus, completeConfig({ hugepages: "never" }));
+  assert(device.link().up);
+  await device.close();
+  assertNothingLeft(bus);
+});
+
+Deno.test("a device that reports an uncorrectable error is closed, and says so", async () => {
+  const bus = new DirectBus({ wire: new HandWire() });
+  const failure = IrqLine.create();
+  Object.assign(bus, { failure });
+  const device = await openDriver(bus, completeConfig({ hugepages: "never" }));
+  let stopped = 0;
+  using _handler = device.onRemoval(() => void stopped++);
+  const lines: string[] = [];
+  const { error } = console;
+  console.error = (line: string) => void lines.push(line);
+  failure.raise();
+  await until("it is closed", () => device.closed && bus.closed === 1);
+  console.error = error;
+  assertEquals(stopped, 1);
+  assert(
+    lines.some((line) => line.includes("uncorrectable error")),
+    `${lines}`,
+  );
+  const { code, message } = assertThrows(() => device.link(), IxlError);
+  assertEquals(code, "device-gone");
+  assert(message.includes("PCI Express"), message);
+  failure.close();
   assertNothingLeft(bus);
 });

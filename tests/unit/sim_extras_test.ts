@@ -2,7 +2,7 @@
  * The parts of the card around its data path: pause frames, EtherType filters, the flow director's registers, the
  * clock.
  */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { makeFrame, Rig } from "../support/sim_rig.ts";
 
 function up(options: ConstructorParameters<typeof Rig>[0] = {}): Rig {
@@ -155,5 +155,29 @@ Deno.test("Card has a clock that TIMINCA drives", () => {
   rig.write("SYSTIML", 0);
   rig.write("SYSTIMH", 7);
   assertEquals(read(), 7 * 2 ** 32);
+  assertEquals(rig.messages(), []);
+});
+
+Deno.test("Card says that a filter which must match will not", () => {
+  const rig = up();
+  const PERFECT = 1 << 4;
+  const ADD = 1;
+  rig.write("FDIRCTRL", 1);
+  rig.write("FDIRCMD", ADD);
+  assertEquals(rig.messages(), [], "signature filters are only hints");
+  rig.write("FDIRCTRL", 1 | PERFECT);
+  rig.write("FDIRCMD", ADD);
+  const [message] = rig.messages();
+  assertStringIncludes(message, "feature that this model does not have");
+});
+
+Deno.test("Card has the counters of MACsec, which count nothing", () => {
+  const rig = up();
+  const sent = [0x8a3c, 0x8a40, 0x8a44, 0x8a48, 0x8a4c];
+  const received = Array.from({ length: 17 }, (_, i) => 0x8f40 + 4 * i)
+    .filter((offset) => offset <= 0x8f80);
+  for (const offset of [...sent, ...received]) {
+    assertEquals(rig.card.read(offset, 4), 0, offset.toString(16));
+  }
   assertEquals(rig.messages(), []);
 });

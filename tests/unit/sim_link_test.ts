@@ -6,6 +6,7 @@ const SPEED_10G = 3 << 28;
 
 Deno.test("Card has link a while after the laser is switched on", () => {
   const rig = new Rig();
+  rig.set("ESDP", 1 << 3);
   rig.step(100);
   assert(!rig.card.linkUp, "SDP3 holds the laser off");
   rig.clear("ESDP", 1 << 3);
@@ -149,4 +150,16 @@ Deno.test("Card's negotiation leaves its first state when it is restarted", () =
   assertEquals(rig.read("ANLP1") & 0xf0000, 0);
   rig.set("AUTOC", 1 << 12);
   assert((rig.read("ANLP1") & 0xf0000) !== 0);
+});
+
+Deno.test("Card has its laser lit at power-on, and leaves it as it is at a software reset", () => {
+  const rig = new Rig();
+  rig.step(100);
+  assert(rig.card.linkUp, "drivers that never touch ESDP have link");
+  for (const [pin, up] of [[1 << 3, false], [0, true]] as const) {
+    rig.write("ESDP", (rig.read("ESDP") & ~(1 << 3)) | pin);
+    rig.write("CTRL", rig.read("CTRL") | (1 << 26));
+    rig.step(100);
+    assertEquals(rig.card.linkUp, up);
+  }
 });

@@ -274,3 +274,14 @@ Deno.test("Card says that its IPsec is switched off", () => {
   assertEquals(rig.read("SECTXSTAT") & 2, 2);
   assertEquals(rig.read("SECRXSTAT") & 2, 2);
 });
+
+Deno.test("Card has an address for storage traffic that is not its own", () => {
+  const rig = new Rig();
+  const words = (at: number) => [0, 1, 2].map((i) => readWord(rig, at + i));
+  const storage = words(readWord(rig, 0x28));
+  const own = words(
+    readWord(rig, 0x09) + 1,
+  );
+  assertEquals(storage.slice(0, 2), own.slice(0, 2));
+  assert(storage[2] !== own[2]);
+});

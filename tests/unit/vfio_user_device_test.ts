@@ -33,6 +33,7 @@ const PCI_COMMAND = 0x04;
 const STATUS = 0x00008;
 const STATUS_LINK_UP = 1 << 7;
 const ESDP = 0x00020;
+const LINK_CHANGE = 1 << 20;
 /** Software-definable pin 3 is an output, and low. */
 const LASER_ON = 1 << 11;
 const EICR = 0x00800;
@@ -246,7 +247,8 @@ test("INTx interrupts once, and again when unmasked while the line is held", (cl
     const unmask = () => client.setIrqs(IRQ.none | IRQ.unmask, INTX, 0, 1);
     assertEquals(unmask(), undefined);
     signalled(event);
-    assertEquals(client.read32(BAR0, EICR), 1);
+    // The link has come up meanwhile, which is a cause that is masked.
+    assertEquals(client.read32(BAR0, EICR) & ~LINK_CHANGE, 1);
     assertEquals(unmask(), undefined);
     silent(client, event);
     client.write32(BAR0, EICS, 1);

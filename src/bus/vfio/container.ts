@@ -26,6 +26,7 @@ import {
 
 const O_RDWR = 2;
 const O_CLOEXEC = 0x80000;
+const O_PATH = 0x200000;
 const EPERM = 1;
 const ENOENT = 2;
 const ENOMEM = 12;
@@ -62,8 +63,7 @@ export class VfioContainer {
   private constructor(kind: IommuKind) {
     this.#kind = kind;
     this.#fd = openFile("/dev/vfio/vfio", {
-      [ENOENT]:
-        "there is no /dev/vfio/vfio: load VFIO (modprobe vfio-pci), or pass the file into the container",
+      [ENOENT]: withoutContainer(exists("/dev/iommu")),
     });
     if (supportsIommu(this.#fd, kind)) return;
     closeFd(this.#fd);
@@ -195,6 +195,20 @@ export interface VfioFile {
   readonly container: VfioContainer;
   /** The address space of all devices. */
   readonly dma: DmaDomain;
+}
+
+/** What to do where there is no VFIO container. */
+export function withoutContainer(hasIommufd: boolean): string {
+  return hasIommufd
+    ? "there is no /dev/vfio/vfio, but /dev/iommu: this kernel has VFIO without groups and containers, which this version needs: use a kernel with CONFIG_VFIO_GROUP and CONFIG_VFIO_CONTAINER, or with CONFIG_IOMMUFD_VFIO_CONTAINER"
+    : "there is no /dev/vfio/vfio: load VFIO (modprobe vfio-pci), or pass the file into the container";
+}
+
+function exists(path: string): boolean {
+  const fd = libc().open(cString(path), O_PATH | O_CLOEXEC, 0);
+  if (fd < 0) return false;
+  closeFd(fd);
+  return true;
 }
 
 function openGroup({ number, noIommu }: GroupName): number {

@@ -72,6 +72,7 @@ export class VfioBusDevice implements BarBusDevice {
   readonly dma: DmaDomain;
   readonly interrupts: InterruptVectors;
   readonly removal: IrqLine;
+  readonly failure: IrqLine;
   readonly #group: GroupName;
   readonly #file: VfioFile;
   readonly #bars = new Map<number, MappedBar & { region: MappedRegion }>();
@@ -94,11 +95,20 @@ export class VfioBusDevice implements BarBusDevice {
     this.interrupts = new VfioInterrupts(file.fd, interrupts);
     this.setBusMaster(false);
     this.removal = IrqLine.create();
+    this.failure = IrqLine.create();
     try {
-      if (irqCount(file.fd, IrqIndex.request) === 0) return;
-      setIrqs(file.fd, IrqIndex.request, [this.removal.fd]);
+      for (
+        const [index, { fd }] of [
+          [IrqIndex.request, this.removal],
+          [IrqIndex.error, this.failure],
+        ] as const
+      ) {
+        // Devices that are not on PCI Express report no errors.
+        if (irqCount(file.fd, index) > 0) setIrqs(file.fd, index, [fd]);
+      }
     } catch (error) {
       this.removal.close();
+      this.failure.close();
       throw error;
     }
   }
@@ -215,6 +225,7 @@ export class VfioBusDevice implements BarBusDevice {
       if (inUse) retireFd(this.#file.fd);
       else closeFd(this.#file.fd);
       this.removal.close();
+      this.failure.close();
       this.#file.container.release(this.address, this.#group);
     }
     return Promise.resolve();

@@ -36,7 +36,15 @@ const IOMMU_INFO_CAPS = 2;
 const CAP_IOVA_RANGE = 1;
 
 /** Interrupt kinds of a PCI device, by their index. */
-export const IrqIndex = { intx: 0, msi: 1, msix: 2, request: 4 } as const;
+export const IrqIndex = {
+  intx: 0,
+  msi: 1,
+  msix: 2,
+  /** Raised by an error on PCI Express that the kernel could not correct. */
+  error: 3,
+  /** Raised when the kernel wants the device back. */
+  request: 4,
+} as const;
 
 const IRQ_SET_DATA_NONE = 1;
 const IRQ_SET_DATA_EVENTFD = 4;
