@@ -48,7 +48,7 @@ export class PackedTxQueue extends VirtioTxQueue {
     const { headerBytes, longHeader, depth } = this;
     const { descriptors } = this.views;
     const pool = Mempool.of(handles[from]);
-    if (!this.reaches(pool)) return 0;
+    if (this.shares[pool.id] === 0) return 0;
     const { maxEntries } = pool;
     const { lengths, nextSegments, offloads, stride, words: pages } = pool;
     const iovaLow = (pool.iovaLow - headerBytes) | 0;

@@ -33,7 +33,7 @@ export class SplitTxQueue extends VirtioTxQueue {
     const { headerBytes, longHeader } = this;
     const { descriptors, driver } = this.views;
     const pool = Mempool.of(handles[from]);
-    if (!this.reaches(pool)) return 0;
+    if (this.shares[pool.id] === 0) return 0;
     const { maxEntries } = pool;
     const { lengths, nextSegments, offloads, stride, words: pages } = pool;
     const iovaLow = (pool.iovaLow - headerBytes) | 0;

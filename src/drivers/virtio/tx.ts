@@ -80,6 +80,8 @@ export abstract class VirtioTxQueue implements TxQueue {
   protected readonly eventIndex: boolean;
   /** Largest frame that is not cut into segments. */
   protected readonly maxFrame: number;
+  /** By pool number: not 0 where the device reaches the pool. */
+  protected readonly shares: Uint8Array;
   readonly #reachable: PoolSet;
   readonly #queue: LocalQueue;
   readonly #renew: () => void;
@@ -118,6 +120,7 @@ export abstract class VirtioTxQueue implements TxQueue {
     this.maxFrame = queue.virtio!.maxFrame;
     this.#queue = queue;
     this.#reachable = new PoolSet(queue.reachable);
+    this.shares = this.#reachable.shares;
     this.#indirect = accepts(features, "indirect");
     this.#checksum = accepts(features, "checksum");
     this.#tso4 = accepts(features, "tso4");
