@@ -1,5 +1,5 @@
 /**
- * What the examples share and what says nothing about network cards: checking arguments, and ending.
+ * What the examples share and what says nothing about network cards: checking arguments, and when to end.
  *
  * @module
  */
@@ -105,7 +105,7 @@ class UsageError extends IxlError {
   }
 }
 
-/** Calls `stop` once: after so many seconds (0 for never), or on SIGINT or SIGTERM. Dispose of it at the end. */
+/** Calls `stop` once: after so many seconds (0 for never), or on a signal. Dispose of it at the end. */
 export function stopAfter(seconds: number, stop: () => unknown): Disposable {
   const timer = seconds > 0 ? setTimeout(stop, seconds * 1000) : undefined;
   const signals = stopOnSignals(stop);
@@ -115,29 +115,4 @@ export function stopAfter(seconds: number, stop: () => unknown): Disposable {
       signals[Symbol.dispose]();
     },
   };
-}
-
-/** Runs a program to its exit code: one line says what went wrong; 2 is for bad arguments. */
-export async function exitCode(program: Promise<number>): Promise<number> {
-  try {
-    return await program;
-  } catch (thrown) {
-    const error = firstCause(thrown);
-    if (!(error instanceof IxlError || isSystemError(error))) throw error;
-    console.error(`ixl: ${error.message}`);
-    return "code" in error && error.code === "bad-config" ? 2 : 1;
-  }
-}
-
-/** What failed first, where giving things back failed as well. */
-function firstCause(error: unknown): unknown {
-  return error instanceof SuppressedError
-    ? firstCause(error.suppressed)
-    : error;
-}
-
-/** A file that is not there, a permission that is missing, a disk that is full. */
-function isSystemError(error: unknown): error is Error {
-  return error instanceof Error &&
-    (error.name in Deno.errors || /\(os error \d+\)/.test(error.message));
 }

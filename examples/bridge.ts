@@ -29,7 +29,8 @@ import {
   together,
   total,
 } from "./_accounts.ts";
-import { exitCode, parse, stopAfter } from "./_shared.ts";
+import { exitCode } from "./_ending.ts";
+import { parse, stopAfter } from "./_shared.ts";
 
 const HELP = `Usage: ixl bridge A B [options]
 
@@ -120,4 +121,4 @@ function wayOf(
   return joined(received(from, came), sent(to, went), came.dropped);
 }
 
-if (import.meta.main) Deno.exit(await exitCode(main(Deno.args)));
+if (import.meta.main) Deno.exit(await exitCode(() => main(Deno.args)));

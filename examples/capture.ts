@@ -10,7 +10,8 @@
 import { type Batch, Mempool, openDevice } from "../mod.ts";
 import { encodePcapHeader, PCAP_RECORD_LENGTH } from "../src/net/mod.ts";
 import { account, closeBooks, lastLine, received, total } from "./_accounts.ts";
-import { exitCode, parse, stopAfter } from "./_shared.ts";
+import { exitCode } from "./_ending.ts";
+import { parse, stopAfter } from "./_shared.ts";
 
 const HELP = `Usage: ixl capture ADDRESS FILE [options]
 
@@ -87,8 +88,8 @@ export async function main(args: readonly string[]): Promise<number> {
   });
   using file = await Deno.create(path);
   const writer = new PcapWriter(file, snaplen);
-  console.error(`capturing from ${address} to ${path}, Ctrl-C ends it`);
   using _end = stopAfter(given.seconds, () => device.stopQueue(0));
+  console.error(`capturing from ${address} to ${path}, Ctrl-C ends it`);
   const { rx } = device.queue(0);
   for await (const batch of rx) {
     writer.write(batch, Math.min(batch.length, count - writer.frames));
@@ -116,4 +117,4 @@ export async function main(args: readonly string[]): Promise<number> {
   return 0;
 }
 
-if (import.meta.main) Deno.exit(await exitCode(main(Deno.args)));
+if (import.meta.main) Deno.exit(await exitCode(() => main(Deno.args)));

@@ -21,7 +21,8 @@ import {
   sumOf,
   total,
 } from "./_accounts.ts";
-import { exitCode, parse, stopAfter } from "./_shared.ts";
+import { exitCode } from "./_ending.ts";
+import { parse, stopAfter } from "./_shared.ts";
 
 const HELP = `Usage: ixl generate ADDRESS [options]
 
@@ -147,4 +148,4 @@ export async function main(args: readonly string[]): Promise<number> {
   return running.failures.length === 0 && isSound(checked) ? 0 : 1;
 }
 
-if (import.meta.main) Deno.exit(await exitCode(main(Deno.args)));
+if (import.meta.main) Deno.exit(await exitCode(() => main(Deno.args)));

@@ -19,7 +19,8 @@ import {
   settle,
   total,
 } from "./_accounts.ts";
-import { exitCode, parse, stopAfter } from "./_shared.ts";
+import { exitCode } from "./_ending.ts";
+import { parse, stopAfter } from "./_shared.ts";
 
 const HELP = `Usage: ixl responder ADDRESS --ip IPV4 [options]
 
@@ -147,8 +148,8 @@ export async function main(args: readonly string[]): Promise<number> {
   const responder = new Responder(net.parseMac(macAddress), ip);
   const answers = new Batch(64);
   let dropped = 0;
-  console.error(`${net.formatIpv4(ip)} is at ${macAddress} on ${address}`);
   using _end = stopAfter(given.seconds, () => device.stopQueue(0));
+  console.error(`${net.formatIpv4(ip)} is at ${macAddress} on ${address}`);
   for await (const batch of rx) {
     answers.length = 0;
     for (let i = 0; i < batch.length; i++) {
@@ -192,4 +193,4 @@ function describe(ignored: Readonly<Record<string, number>>): string {
   return `${otherAddress} frames for others, ${badSource} from impossible sources, ${malformed} malformed, ${otherProtocol} of other protocols`;
 }
 
-if (import.meta.main) Deno.exit(await exitCode(main(Deno.args)));
+if (import.meta.main) Deno.exit(await exitCode(() => main(Deno.args)));

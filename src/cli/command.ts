@@ -4,13 +4,23 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
+import { exitCode as programExitCode } from "../../examples/_ending.ts";
 import { IxlError } from "../errors.ts";
 import { debugLogging } from "../log.ts";
 
 /** The arguments make no sense: one line on standard error and exit code 2. */
-export class UsageError extends Error {
+export class UsageError extends IxlError {
   /** Name of the class. */
   override readonly name = "UsageError";
+
+  /**
+   * Makes the error.
+   *
+   * @param message What is wrong with which argument.
+   */
+  constructor(message: string) {
+    super("bad-config", message);
+  }
 }
 
 /** An option of a command: a flag, or with a value. */
@@ -258,41 +268,6 @@ export function definitionList(
  * Runs a program to its exit code: what it throws becomes one line on standard error, with exit code 2 for bad
  * arguments and 1 for everything else. The stack is shown for what is a mistake of ours, or with `IXL_LOG=debug`.
  */
-export async function exitCode(
-  program: () => Promise<number>,
-): Promise<number> {
-  try {
-    return await program();
-  } catch (thrown) {
-    const error = firstCause(thrown);
-    console.error(`ixl: ${messageOf(error)}`);
-    if (debugLogging || !isExpected(error)) {
-      console.error((error as Error)?.stack ?? error);
-    }
-    return isBadInput(error) ? 2 : 1;
-  }
-}
-
-/** A wrong configuration counts as bad input: it came from the command line. */
-function isBadInput(error: unknown): boolean {
-  return error instanceof UsageError ||
-    (error instanceof IxlError && error.code === "bad-config");
-}
-
-function isExpected(error: unknown): boolean {
-  return error instanceof UsageError || error instanceof IxlError ||
-    (error instanceof Error &&
-      (error.name in Deno.errors || /\(os error \d+\)/.test(error.message)));
-}
-
-/** What failed first, where giving things back failed as well. */
-function firstCause(error: unknown): unknown {
-  return error instanceof SuppressedError
-    ? firstCause(error.suppressed)
-    : error;
-}
-
-function messageOf(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  return message.replace(/\s*\n\s*/g, " ");
+export function exitCode(program: () => Promise<number>): Promise<number> {
+  return programExitCode(program, debugLogging);
 }

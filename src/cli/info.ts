@@ -6,6 +6,7 @@
 import { type Device, openDevice } from "../device.ts";
 import { DeviceTimeoutError } from "../errors.ts";
 import { formatIds } from "../pci/ids.ts";
+import { stopOnSignals } from "../runtime/signals.ts";
 import {
   cardOptions,
   type Command,
@@ -50,8 +51,13 @@ export const infoCommand: Command = defineCommand({
 
 /** A card without a cable can be described, too. */
 async function waitForLink(device: Device, milliseconds: number) {
+  const asked = Promise.withResolvers<void>();
+  using _signals = stopOnSignals(asked.resolve);
   try {
-    if (milliseconds > 0) await device.waitForLink(milliseconds);
+    if (milliseconds === 0) return;
+    const link = device.waitForLink(milliseconds);
+    link.catch(() => {});
+    await Promise.race([link, asked.promise]);
   } catch (error) {
     if (!(error instanceof DeviceTimeoutError)) throw error;
   }

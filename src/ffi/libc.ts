@@ -121,6 +121,14 @@ export type Libc = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
 let opened: Libc | undefined;
 
+/** Whether {@linkcode libc} can be called without asking the user for a permission. */
+export function mayCallLibc(): boolean {
+  return opened !== undefined ||
+    LIBC_PATHS.some((path) =>
+      Deno.permissions.querySync({ name: "ffi", path }).state === "granted"
+    );
+}
+
 /** Opens libc once per isolate. Throws a "permission" error that names the flag when FFI is not allowed. */
 export function libc(): Libc {
   return opened ??= open();

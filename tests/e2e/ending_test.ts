@@ -1,48 +1,150 @@
 /** However a program ends, it leaves nothing behind. */
 
-import { assert, assertEquals } from "@std/assert";
-import { CliProcess, command } from "../support/cli.ts";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { CliProcess, command, type Outcome, runCli } from "../support/cli.ts";
+import { repetitions } from "../support/repeat.ts";
 import { requires } from "../support/requirements.ts";
+import { interruptedTask } from "../support/terminal.ts";
 import { until } from "../support/until.ts";
 
-const PROGRAMS: [name: string, args: string[], ready: RegExp][] = [
-  ["forward", ["sim:generator", "sim:sink"], /forwarding from/],
-  ["bridge", ["sim:generator", "sim:sink"], /bridg|between|cable/],
-  ["generate", ["sim:sink", "--rate", "1000"], /Mpps/],
-  ["capture", ["sim:generator?rate=100", "/dev/null"], /capturing from/],
-  ["responder", ["sim:loopback", "--ip", "10.0.0.1"], /10\.0\.0\.1 is at/],
-  ["stats", ["sim:generator", "--interval", "0.1"], /^queue 0/m],
-];
+interface Program {
+  args: string[];
+  /** What it prints when Ctrl-C ends it. */
+  ready: RegExp;
+  /** Its summary. */
+  summary: RegExp;
+  /** Its task; default `cli`. */
+  task?: string[];
+}
 
-for (const [name, args, ready] of PROGRAMS) {
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    Deno.test(`${name} ends cleanly on ${signal}`, async () => {
-      await using process = new CliProcess([name, ...args]);
-      await process.prints(ready);
-      process.signal(signal);
-      const { code, stderr } = await process.ended();
-      assertEquals(code, 0, stderr);
-      assert(!/warn|error/i.test(stderr), stderr);
-    });
+/** A folder for sockets and captures, which must be gone or readable afterwards. */
+const FOLDER = await Deno.makeTempDir({ prefix: "ixl-ending-" });
+addEventListener("unload", () => Deno.removeSync(FOLDER, { recursive: true }));
+let made = 0;
+const fresh = (suffix: string) => `${FOLDER}/${++made}${suffix}`;
+
+const PROGRAMS: Record<string, () => Program> = {
+  forward: () => ({
+    args: ["sim:generator?rate=1000", "sim:sink"],
+    ready: /Ctrl-C ends it/,
+    summary: /received \d+, sent \d+ frames[^]*delivered/,
+  }),
+  bridge: () => ({
+    args: ["sim:generator?rate=1000", "sim:sink"],
+    ready: /Ctrl-C ends it/,
+    summary: /to the right [\d,]+, to the left[^]*delivered/,
+  }),
+  generate: () => ({
+    args: ["sim:sink", "--rate", "1000"],
+    ready: /Mpps/,
+    summary: /Mpps[^]*Mpps[^]*delivered/,
+  }),
+  capture: () => ({
+    args: ["sim:generator?rate=100", fresh(".pcap")],
+    ready: /Ctrl-C ends it/,
+    summary: /wrote \d+ frames/,
+  }),
+  responder: () => ({
+    args: ["sim:loopback", "--ip", "10.0.0.1"],
+    ready: /10\.0\.0\.1 is at/,
+    summary: /answered 0 ARP[^]*delivered/,
+  }),
+  stats: () => ({
+    args: ["sim:generator?rate=1000", "--interval", "0.1"],
+    ready: /queue 0/,
+    summary: /queue 0/,
+  }),
+  demo: () => ({
+    args: ["--rate", "1000", "--seconds", "60"],
+    ready: /pool in use/,
+    summary: /million frames a second[^]*delivered/,
+    task: ["demo"],
+  }),
+  "sim serve": () => ({
+    args: ["--socket", fresh(".sock")],
+    ready: /serving 82599/,
+    summary: /serving 82599/,
+    task: ["sim", "serve"],
+  }),
+};
+
+/** A program ended as it should: a summary, no complaint, nothing left in its folder but captures. */
+function assertGoodEnd(
+  { summary, args }: Program,
+  { code, stdout, stderr }: Outcome,
+): void {
+  const output = `${stdout}${stderr}`;
+  assertEquals(code, 0, output);
+  assertMatch(output, summary);
+  assert(!/^ixl|Uncaught|suppressed/m.test(output), output);
+  const socket = args.find((arg) => arg.endsWith(".sock"));
+  if (socket) {
+    assertThrows(() => Deno.lstatSync(socket), Deno.errors.NotFound);
   }
 }
 
-for (const [name, args, ready] of PROGRAMS) {
-  Deno.test(`${name} takes Ctrl-C from a runner as one request`, async () => {
-    await using process = new CliProcess([name, ...args]);
-    await process.prints(ready);
-    process.signal("SIGINT");
-    // What `deno task` adds of its own; after the end it finds no process any more.
-    await new Promise((resolve) => setTimeout(resolve, 30));
-    try {
-      process.signal("SIGINT");
-    } catch (error) {
-      if (!(error instanceof TypeError)) throw error;
-    }
-    const { code, stderr } = await process.ended();
-    assertEquals(code, 0, stderr);
+/** Processes of this test that are still there. */
+function leftProcesses(): string {
+  const { stdout } = new Deno.Command("pgrep", { args: ["-fa", FOLDER] })
+    .outputSync();
+  return new TextDecoder().decode(stdout);
+}
+
+const ENDINGS = repetitions("endings", { gate: 1, soak: 40 });
+
+for (const [name, make] of Object.entries(PROGRAMS)) {
+  requires("python3")(
+    `${name} ends cleanly by Ctrl-C in a terminal, under deno task`,
+    async () => {
+      for (let i = 0; i < ENDINGS; i++) {
+        const program = make();
+        const { task = ["cli", name], args, ready } = program;
+        const outcome = await interruptedTask([...task, ...args], ready);
+        assertGoodEnd(program, outcome);
+      }
+      await until("no process left", () => leftProcesses() === "");
+    },
+  );
+
+  Deno.test(`${name} ends cleanly on SIGTERM and SIGHUP`, async () => {
+    const end = async (signal: Deno.Signal) => {
+      const program = make();
+      await using process = new CliProcess([
+        ...name.split(" "),
+        ...program.args,
+      ]);
+      await process.prints(program.ready);
+      process.signal(signal);
+      assertGoodEnd(program, await process.ended());
+    };
+    await Promise.all([end("SIGTERM"), end("SIGHUP")]);
   });
 }
+
+Deno.test("a signal during bring-up ends every command cleanly", async () => {
+  const names = ["forward", "capture", "responder", "stats"];
+  await Promise.all(names.map(async (name) => {
+    const program = PROGRAMS[name]();
+    const env = { IXL_LOG: "debug" };
+    await using process = new CliProcess([name, ...program.args], { env });
+    await process.prints(/allocating memory/);
+    process.signal("SIGINT");
+    const { code, stdout, stderr } = await process.ended();
+    assertEquals(code, 0, stderr);
+    assertMatch(`${stdout}${stderr}`, program.summary);
+  }));
+});
+
+Deno.test("a command ends when nobody reads its output any more", async () => {
+  const args = ["stats", "sim:generator?rate=1000", "--json"];
+  const behindHead = ["bash", "-c", '"$@" | head -1; exit ${PIPESTATUS[0]}'];
+  const { code, stdout, stderr } = await runCli(
+    [...args, "--interval", "0.1"],
+    { prefix: [...behindHead, "head"] },
+  );
+  assertEquals(code, 0, stderr);
+  assertEquals(stdout.trim().split("\n").length, 1);
+});
 
 function freeHugepages(): number {
   const { stdout } = new Deno.Command("cat", { args: ["/proc/meminfo"] })

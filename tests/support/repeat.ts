@@ -77,6 +77,12 @@ export const SOAKS = {
     tests: /hostile|backends that lie|anything|nonsense|no answer/,
     random: true,
   },
+  endings: {
+    about: "each command ended 40 times by Ctrl-C in a terminal",
+    minutes: 8,
+    files: ["tests/e2e/ending_test.ts"],
+    tests: /by Ctrl-C in a terminal/,
+  },
 } satisfies Record<string, Soak>;
 
 /** What `deno task soak NAME` accepts. */

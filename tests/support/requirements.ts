@@ -143,6 +143,7 @@ const CHECKS = {
   ethtool: command("ethtool", "ethtool"),
   testpmd: command("dpdk-testpmd", "dpdk-dev; or: deno task lab dpdk"),
   tcpdump: command("tcpdump", "tcpdump"),
+  python3: command("python3", "python3"),
   tshark: command("tshark", "tshark"),
 } satisfies Record<string, Check>;
 
