@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { MessageChannel } from "node:worker_threads";
 import type { Device, QueueDescription } from "../device_api.ts";
 import { ConfigError, DeviceTimeoutError, IxlError } from "../errors.ts";
 import { log } from "../log.ts";
@@ -12,6 +13,8 @@ import type { WorkerReport, WorkerStart } from "./protocol.ts";
 
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
+const ENDED_SILENTLY =
+  "the worker ended before its function returned: let it return instead of calling close() or Deno.exit()";
 
 /** The queues of each device that have a worker, by role and number. */
 const busyQueues = new WeakMap<Device, Set<string>>();
@@ -231,8 +234,14 @@ export class Run implements AsyncDisposable {
   async #stop(): Promise<void> {
     for (const watch of this.#watches) watch[Symbol.dispose]();
     const queues = [...this.#running.keys()];
-    await Promise.all(queues.map((queue) => this.#stopOne(queue)));
-    this.#allEnded.resolve();
+    try {
+      await Promise.all(queues.map((queue) => this.#stopOne(queue)));
+      this.#allEnded.resolve();
+    } catch (error) {
+      this.#allEnded.reject(error);
+      this.#allEnded.promise.catch(() => {});
+      throw error;
+    }
   }
 
   async #stopOne(queue: number): Promise<void> {
@@ -301,7 +310,17 @@ export class Run implements AsyncDisposable {
       cpu,
       args: this.#options.args,
     };
-    worker.postMessage(start);
+    const { port1: life, port2: port } = new MessageChannel();
+    let saidEnd = false;
+    life.on("message", () => saidEnd = true);
+    // An isolate that closes itself or exits raises no event, but its ports close.
+    life.on("close", () => {
+      if (!saidEnd) void finish({ message: ENDED_SILENTLY, stack: "" });
+    });
+    life.unref();
+    worker.postMessage({ ...start, life: port }, [
+      port as unknown as Transferable,
+    ]);
     await within(
       started.promise,
       START_TIMEOUT_MS,

@@ -65,3 +65,22 @@ Deno.test("totalStats() counts since the opening, readStats() since its last cal
   const next = device.readStats();
   assert(read.rxPackets + next.rxPackets >= total.rxPackets);
 });
+
+for (const how of ["close()", "Deno.exit()"]) {
+  Deno.test(`a worker that ends by ${how} without a word has failed, and its queue works again`, async () => {
+    await using device = await openDevice({ address: "sim:loopback" });
+    const worker = new URL(
+      `data:text/javascript,export default async (q) => { if (!q.args.good) { ${how}; await new Promise(() => {}); } while (!q.stopped) await new Promise((r) => setTimeout(r, 1)); }`,
+    );
+    const args = { good: false };
+    await using running = await run(device, { worker, args });
+    await running.done;
+    assertEquals(running.failures.length, 1);
+    assert(running.failures[0].message.includes("ended before its function"));
+    args.good = true;
+    await running.restart(0);
+    assertEquals(running.workers, 1);
+    await running.stop();
+    assertEquals(running.failures.length, 1);
+  });
+}
