@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { type Batch, Mempool, openDevice } from "../mod.ts";
+import { type Batch, IxlError, Mempool, openDevice } from "../mod.ts";
 import { encodePcapHeader, PCAP_RECORD_LENGTH } from "../src/net/mod.ts";
 import { account, closeBooks, lastLine, received, total } from "./_accounts.ts";
 import { exitCode } from "./_ending.ts";
@@ -31,8 +31,44 @@ class PcapWriter {
   readonly #bytes = new Uint8Array(1 << 20);
   readonly #view = new DataView(this.#bytes.buffer);
 
-  constructor(readonly file: Deno.FsFile, readonly snaplen: number) {
-    file.writeSync(encodePcapHeader({ snapLength: snaplen }));
+  /** Length of the file up to the last whole record. */
+  #whole = 0;
+
+  constructor(
+    readonly file: Deno.FsFile,
+    readonly path: string,
+    readonly snaplen: number,
+  ) {}
+
+  /** Writes what comes before the first frame. */
+  writeHeader(): void {
+    this.#append(encodePcapHeader({ snapLength: this.snaplen }));
+  }
+
+  /** Appends all of it, or leaves the file as it was. */
+  #append(bytes: Uint8Array): void {
+    try {
+      for (let at = 0; at < bytes.length;) {
+        at += this.file.writeSync(bytes.subarray(at));
+      }
+    } catch (error) {
+      try {
+        this.file.truncateSync(this.#whole);
+      } catch {
+        // A device or a pipe has no length.
+      }
+      const { message } = error as Error;
+      throw new IxlError(
+        "system",
+        `cannot write to ${this.path}: ${message}${
+          message.includes("(os error 28)")
+            ? ": the disk is full, make room or write elsewhere"
+            : ""
+        }`,
+        { cause: error },
+      );
+    }
+    this.#whole += bytes.length;
   }
 
   /** Writes the first `count` packets, all with the time of now. */
@@ -40,9 +76,7 @@ class PcapWriter {
     const now = performance.timeOrigin + performance.now();
     let end = 0;
     for (let i = 0; i < count; i++) end = this.#add(batch.handles[i], end, now);
-    for (let at = 0; at < end;) {
-      at += this.file.writeSync(this.#bytes.subarray(at, end));
-    }
+    this.#append(this.#bytes.subarray(0, end));
     this.frames += count;
   }
 
@@ -87,14 +121,24 @@ export async function main(args: readonly string[]): Promise<number> {
     maxFrameSize: MAX_FRAME,
   });
   using file = await Deno.create(path);
-  const writer = new PcapWriter(file, snaplen);
+  const writer = new PcapWriter(file, path, snaplen);
   using _end = stopAfter(given.seconds, () => device.stopQueue(0));
   console.error(`capturing from ${address} to ${path}, Ctrl-C ends it`);
   const { rx } = device.queue(0);
-  for await (const batch of rx) {
-    writer.write(batch, Math.min(batch.length, count - writer.frames));
-    batch.free();
-    if (writer.frames === count) break;
+  let failure: IxlError | undefined;
+  try {
+    writer.writeHeader();
+    for await (const batch of rx) {
+      try {
+        writer.write(batch, Math.min(batch.length, count - writer.frames));
+      } finally {
+        batch.free();
+      }
+      if (writer.frames === count) break;
+    }
+  } catch (error) {
+    if (!(error instanceof IxlError)) throw error;
+    failure = error;
   }
 
   closeBooks(device);
@@ -114,7 +158,9 @@ export async function main(args: readonly string[]): Promise<number> {
     console.log(`wrote ${frames} frames to ${path}`);
     console.log(lastLine(books));
   }
-  return 0;
+  if (failure === undefined) return 0;
+  console.error(`ixl: ${failure.message}`);
+  return 1;
 }
 
 if (import.meta.main) Deno.exit(await exitCode(() => main(Deno.args)));

@@ -146,6 +146,22 @@ Deno.test("a command ends when nobody reads its output any more", async () => {
   assertEquals(stdout.trim().split("\n").length, 1);
 });
 
+Deno.test("capture says that the disk is full, in one line, with its summary", async () => {
+  const args = ["capture", "sim:generator?rate=100", "/dev/full"];
+  // Deno opens devices only for a program that may do everything.
+  const { code, stdout, stderr } = await runCli(args, { permissions: ["-A"] });
+  assertEquals(code, 1);
+  assertMatch(stdout, /^wrote 0 frames to \/dev\/full$/m);
+  const complaints = stderr.trim().split("\n").filter((line) =>
+    !line.includes("Ctrl-C ends it")
+  );
+  assertEquals(complaints.length, 1, stderr);
+  assertMatch(
+    complaints[0],
+    /^ixl: cannot write to \/dev\/full: .*disk is full/,
+  );
+});
+
 function freeHugepages(): number {
   const { stdout } = new Deno.Command("cat", { args: ["/proc/meminfo"] })
     .outputSync();
