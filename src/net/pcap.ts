@@ -24,12 +24,36 @@ export const PCAP_MAX_SNAP_LENGTH = 262144;
 
 const MAGIC_MICROSECONDS = 0xa1b2c3d4;
 const MAGIC_NANOSECONDS = 0xa1b23c4d;
-/** Block type of a section header: a palindrome, to be known in any order. */
-const MAGIC_PCAPNG = 0x0a0d0d0a;
-const GZIP_MAGIC = 0x1f8b;
+const CONVERT = "convert it with `editcap -F pcap IN OUT` first";
+const MODIFIED =
+  `this is a "modified" pcap file, with longer records: ${CONVERT}`;
+
+/** Files that are no captures of the two known kinds, by their first octets. */
+const FOREIGN: readonly (readonly [start: string, advice: string])[] = [
+  [
+    "0a0d0d0a",
+    "this is a pcapng file, not classic pcap: captureRecords() and captureDecoder() read both",
+  ],
+  ["1f8b", "this file is compressed: unpack it with `gunzip` first"],
+  ["28b52ffd", "this file is compressed: unpack it with `unzstd` first"],
+  ["04224d18", "this file is compressed: unpack it with `unlz4` first"],
+  ["fd377a58", "this file is compressed: unpack it with `unxz` first"],
+  ["34cdb2a1", MODIFIED],
+  ["a1b2cd34", MODIFIED],
+  ["736e6f6f70", `this is a snoop capture: ${CONVERT}`],
+];
 
 const VERSION_MAJOR = 2;
 const VERSION_MINOR = 4;
+
+/** Of the field with the link type: its lower half. */
+const LINK_TYPE_MASK = 0xffff;
+/** Bit 26, "f": the next field is set. */
+const FCS_PRESENT = 2 ** 26;
+/** Bits 28 to 31: units of frame check sequence behind each frame. */
+const FCS_LENGTH = 2 ** 28;
+/** The unit is 16 bits. */
+const FCS_UNIT = 2;
 
 const FILE_FIELD = {
   magic: 0,
@@ -75,6 +99,12 @@ export interface PcapHeader {
   snapLength: number;
   /** What the records are: 1 is Ethernet. */
   linkType: number;
+  /**
+   * Octets of frame check sequence at the end of each frame: 0 where the file
+   * has none, or does not say. {@linkcode pcapRecords} and the decoders leave
+   * them out.
+   */
+  fcsLength: number;
 }
 
 /** One record of a file. */
@@ -124,24 +154,23 @@ export function encodePcapHeader(
   const snapLength = header.snapLength ?? PCAP_MAX_SNAP_LENGTH;
   out.setUint32(FILE_FIELD.snapLength, snapLength, little);
   const linkType = header.linkType ?? PCAP_LINK_TYPE_ETHERNET;
-  out.setUint32(FILE_FIELD.linkType, linkType, little);
+  const fcs = header.fcsLength
+    ? FCS_PRESENT + header.fcsLength / FCS_UNIT * FCS_LENGTH
+    : 0;
+  out.setUint32(FILE_FIELD.linkType, linkType + fcs, little);
   return bytes;
 }
 
 function explainForeign(bytes: Uint8Array): string {
   if (bytes.length === 0) return "the file is empty";
-  if (bytes.length >= 4 && view(bytes).getUint32(0) === MAGIC_PCAPNG) {
-    return "this is a pcapng file, not classic pcap: " +
-      "captureRecords() and captureDecoder() read both";
-  }
-  if (bytes.length >= 2 && view(bytes).getUint16(0) === GZIP_MAGIC) {
-    return "this file is compressed: unpack it with `gunzip` first";
-  }
-  if (bytes.length < 4) return "the file is too short for a capture";
-  const start = Array.from(
-    bytes.subarray(0, 4),
+  const octets = Array.from(
+    bytes.subarray(0, 8),
     (octet) => octet.toString(16).padStart(2, "0"),
-  ).join(" ");
+  );
+  const known = FOREIGN.find(([start]) => octets.join("").startsWith(start));
+  if (known !== undefined) return known[1];
+  if (bytes.length < 4) return "the file is too short for a capture";
+  const start = octets.slice(0, 4).join(" ");
   return `this is not a capture file: it begins with ${start}`;
 }
 
@@ -197,9 +226,44 @@ export function decodePcapHeader(bytes: Uint8Array): PcapHeader {
   return {
     ...magic,
     snapLength: input.getUint32(FILE_FIELD.snapLength, little),
-    // The upper bits say whether frames carry a frame check sequence.
-    linkType: input.getUint32(FILE_FIELD.linkType, little) & 0xffff,
+    ...decodeLinkType(input.getUint32(FILE_FIELD.linkType, little)),
   };
+}
+
+function decodeLinkType(
+  field: number,
+): Pick<PcapHeader, "linkType" | "fcsLength"> {
+  const hasFcs = (field & FCS_PRESENT) !== 0;
+  return {
+    linkType: field & LINK_TYPE_MASK,
+    fcsLength: hasFcs ? Math.floor(field / FCS_LENGTH) * FCS_UNIT : 0,
+  };
+}
+
+/**
+ * Takes the frame check sequence off a record, of which a cut frame has only
+ * the beginning or nothing.
+ *
+ * @param record changed in place
+ * @param fcsLength octets of it behind the whole frame
+ *
+ * @example
+ * ```ts
+ * import { removeFcs } from "@ixl/deno/net";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const record = { capturedLength: 62, originalLength: 64 };
+ * removeFcs(record, 4);
+ * assertEquals(record, { capturedLength: 60, originalLength: 60 });
+ * ```
+ */
+export function removeFcs(
+  record: Pick<PcapRecord, "capturedLength" | "originalLength">,
+  fcsLength: number,
+): void {
+  const whole = Math.max(record.originalLength - fcsLength, 0);
+  record.originalLength = whole;
+  if (record.capturedLength > whole) record.capturedLength = whole;
 }
 
 /** What {@linkcode encodePcapRecord} writes. */
@@ -279,7 +343,8 @@ function checkCapturedLength(
  * @param bytes a piece of the file
  * @param offset where the record begins; the next one begins at
  * `record.offset + record.capturedLength`
- * @returns the record, or undefined if `bytes` ends before the record does: at
+ * @returns the record, with the frame check sequence if the file has it, or
+ * undefined if `bytes` ends before the record does: at
  * the end of a piece, read more; at the end of the file, it is cut short
  * @throws {PcapError} if the record's length is impossible
  *
@@ -346,7 +411,8 @@ export function* pcapRecords(bytes: Uint8Array): Generator<PcapRecord> {
         offset,
       );
     }
-    yield record;
     offset = record.offset + record.capturedLength;
+    removeFcs(record, header.fcsLength);
+    yield record;
   }
 }

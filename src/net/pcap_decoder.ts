@@ -14,6 +14,7 @@ import {
   PcapError,
   type PcapHeader,
   type PcapRecord,
+  removeFcs,
 } from "./pcap.ts";
 
 /**
@@ -44,6 +45,7 @@ export class PcapDecoder implements CaptureDecoder {
   };
   readonly #littleEndian: boolean;
   readonly #nanosecondsInFraction: number;
+  readonly #fcsLength: number;
   /** Octets of the file that are decoded. */
   #position = 0;
 
@@ -56,6 +58,7 @@ export class PcapDecoder implements CaptureDecoder {
   constructor(header: PcapHeader) {
     this.#littleEndian = header.littleEndian;
     this.#nanosecondsInFraction = header.nanoseconds ? 1 : 1000;
+    this.#fcsLength = header.fcsLength;
     if (header.linkType === PCAP_LINK_TYPE_ETHERNET) return;
     throw new PcapError(
       `its link type is ${header.linkType}, not Ethernet ` +
@@ -122,6 +125,7 @@ export class PcapDecoder implements CaptureDecoder {
       from + field.originalLength,
       little,
     );
+    if (this.#fcsLength > 0) removeFcs(record, this.#fcsLength);
     this.found = true;
     return length;
   }

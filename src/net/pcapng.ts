@@ -15,6 +15,7 @@ import {
   PCAP_MAX_SNAP_LENGTH,
   PcapError,
   type PcapRecord,
+  removeFcs,
 } from "./pcap.ts";
 import { PcapngInterface } from "./pcapng_interface.ts";
 
@@ -308,12 +309,12 @@ export class PcapngDecoder implements CaptureDecoder {
       from + field.originalLength,
       little,
     );
-    return this.#give(from, field.frame, captured);
+    return this.#give(from, field.frame, captured, source.fcsLength);
   }
 
   #findSimpleFrame(window: DataView, from: number, there: number): number {
     const field = SIMPLE_FIELD;
-    const { snapLength } = this.#ethernet(0);
+    const { snapLength, fcsLength } = this.#ethernet(0);
     const original = window.getUint32(
       from + field.originalLength,
       this.#littleEndian,
@@ -326,12 +327,18 @@ export class PcapngDecoder implements CaptureDecoder {
     this.record.seconds = NaN;
     this.record.nanoseconds = 0;
     this.record.originalLength = original;
-    return this.#give(from, field.frame, captured);
+    return this.#give(from, field.frame, captured, fcsLength);
   }
 
-  #give(from: number, header: number, captured: number): number {
+  #give(
+    from: number,
+    header: number,
+    captured: number,
+    fcsLength: number,
+  ): number {
     this.record.offset = from + header;
     this.record.capturedLength = captured;
+    if (fcsLength > 0) removeFcs(this.record, fcsLength);
     this.found = true;
     return header + captured;
   }

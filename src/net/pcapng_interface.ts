@@ -18,9 +18,17 @@ const OPTION_FIELD = { code: 0, length: 2, value: 4 } as const;
 
 const OPT_ENDOFOPT = 0;
 const IF_TSRESOL = 9;
+const IF_FCSLEN = 13;
 const IF_TSOFFSET = 14;
 /** Lengths of the values that are used, by the option's code. */
-const VALUE_LENGTH = new Map([[IF_TSRESOL, 1], [IF_TSOFFSET, 8]]);
+const VALUE_LENGTH = new Map([
+  [IF_TSRESOL, 1],
+  [IF_FCSLEN, 1],
+  [IF_TSOFFSET, 8],
+]);
+
+/** Above it, if_fcslen is in bits, as the drafts before 2020 had it. */
+const LONGEST_FCS = 8;
 
 /** The bit of if_tsresol that makes it a power of 2 rather than of 10. */
 const BINARY = 0x80;
@@ -48,6 +56,8 @@ export class PcapngInterface {
   readonly linkType: number;
   /** Octets after which its packets were cut off; 0 is no limit. */
   readonly snapLength: number;
+  /** Octets of frame check sequence at the end of each frame. */
+  fcsLength = 0;
   #ticksPerSecond = MICROSECONDS;
   /** Seconds to add to every time stamp. */
   #offsetSeconds = 0;
@@ -114,6 +124,9 @@ export class PcapngInterface {
       const value = window.getUint8(at);
       const base = value & BINARY ? 2 : 10;
       this.#ticksPerSecond = base ** (value & ~BINARY);
+    } else if (code === IF_FCSLEN) {
+      const length = window.getUint8(at);
+      this.fcsLength = length > LONGEST_FCS ? length >>> 3 : length;
     } else if (code === IF_TSOFFSET) {
       this.#offsetSeconds = Number(window.getBigInt64(at, little));
     }

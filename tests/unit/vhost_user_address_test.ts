@@ -35,6 +35,15 @@ Deno.test("without a MAC address there is one for each path, always the same", (
   assertEquals(of("/run/a").length, 6);
 });
 
+Deno.test("a vhost-user address names the path as it stands, but for %XX", () => {
+  const path = (address: string) => parse(address).path;
+  assertEquals(
+    path("vhost-user:/run/10:00+02 #1&2.sock"),
+    "/run/10:00+02 #1&2.sock",
+  );
+  assertEquals(path("vhost-user:/run/a%3Fb%25.sock?server"), "/run/a?b%.sock");
+});
+
 Deno.test("only the scheme decides what a vhost-user address is", () => {
   assertEquals(isVhostUserAddress("vhost-user:"), true);
   assertEquals(isVhostUserAddress("sim:loopback"), false);
@@ -44,7 +53,9 @@ for (
   const [address, complaint] of [
     ["vhost-user:", "is no vhost-user:PATH"],
     ["vhost-user:?server", "is no vhost-user:PATH"],
-    ["vhost-user:/a?server?mac", "is no vhost-user:PATH"],
+    ["vhost-user:/a?server?mac", "server?mac is no option"],
+    ["vhost-user:/a?server&server", "server is given twice"],
+    ["vhost-user:/50%", "write % itself as %25"],
     ["vhost-user:/a?servr", "servr is no option"],
     ["vhost-user:/a?server=1", "server takes no value"],
     ["vhost-user:/a?timeout=-1", "timeout=-1"],

@@ -9,14 +9,12 @@ import {
 } from "@std/assert";
 import type { DeviceDemoResult } from "../../src/cli/demo_device.ts";
 import {
-  decodePcapHeader,
-  encodePcapHeader,
-  encodePcapRecord,
   PCAP_HEADER_LENGTH,
   PCAP_RECORD_LENGTH,
   pcapRecords,
   swapMacs,
 } from "../../src/net/mod.ts";
+import { captureOf } from "../support/capture_file.ts";
 import { CliProcess, lastJson, runCli } from "../support/cli.ts";
 import { requires } from "../support/requirements.ts";
 import { Testpmd } from "../support/testpmd.ts";
@@ -242,20 +240,4 @@ function patternFrame(number: number): Uint8Array {
   }
   frame.set([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5]);
   return frame;
-}
-
-/** A capture of these frames. */
-function captureOf(frames: readonly Uint8Array[]): Uint8Array {
-  const header = encodePcapHeader();
-  const { littleEndian, nanoseconds } = decodePcapHeader(header);
-  const records = frames.flatMap((frame) => {
-    const record = new Uint8Array(PCAP_RECORD_LENGTH);
-    encodePcapRecord({ littleEndian, nanoseconds }, record, 0, {
-      ...{ seconds: 0, nanoseconds: 0, capturedLength: frame.length },
-    });
-    return [record, frame];
-  });
-  return new Uint8Array(
-    [header, ...records].flatMap((bytes) => [...bytes]),
-  );
 }

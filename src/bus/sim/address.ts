@@ -1,9 +1,10 @@
 /**
- * How the software card is named: `sim:WIRE?option=value&…`.
+ * How the software card is named: `sim:WIRE?option=value&…`. `../address.ts` says how characters are written.
  *
  * @module
  */
 import { ConfigError, IxlError } from "../../errors.ts";
+import { splitAddress } from "../address.ts";
 
 /** Which chip is modelled. */
 export type SimModel = "82599" | "x540";
@@ -81,8 +82,8 @@ export function isSimAddress(address: string): boolean {
 
 /** Parses an address. Throws an error that names what is wrong and what there is. */
 export function parseSimAddress(address: string): SimSpec {
-  const url = new URL(address);
-  const [type, name = "", ...rest] = url.pathname.split("/");
+  const { name: path, options } = splitAddress(address);
+  const [type, name = "", ...rest] = path.split("/");
   if (!WIRES.includes(type as WireSpec["type"]) || rest.length > 0) {
     throw new IxlError(
       "device-not-found",
@@ -91,8 +92,7 @@ export function parseSimAddress(address: string): SimSpec {
       }`,
     );
   }
-  const params = url.searchParams;
-  for (const key of params.keys()) {
+  for (const key of options.keys()) {
     if (key in NUMBERS || TEXTS.includes(key)) continue;
     throw new ConfigError(
       address,
@@ -104,11 +104,11 @@ export function parseSimAddress(address: string): SimSpec {
   if ((type === "pair" || type === "tap") && name === "") {
     throw new ConfigError(address, `give it a name: sim:${type}/NAME`);
   }
-  const number = (key: string) => numberOption(address, params, key);
+  const number = (key: string) => numberOption(address, options, key);
   return {
     address,
-    model: modelOption(address, params.get("model") ?? "82599"),
-    mac: params.get("mac") ?? "",
+    model: modelOption(address, options.get("model") ?? "82599"),
+    mac: options.get("mac") ?? "",
     wire: {
       type: type as WireSpec["type"],
       name,
@@ -117,20 +117,20 @@ export function parseSimAddress(address: string): SimSpec {
       rate: number("rate"),
       count: number("count"),
       seed: number("seed"),
-      in: params.get("in") ?? "",
-      out: params.get("out") ?? "",
+      in: options.get("in") ?? "",
+      out: options.get("out") ?? "",
     },
   };
 }
 
 function numberOption(
   address: string,
-  params: URLSearchParams,
+  options: ReadonlyMap<string, string>,
   key: string,
 ): number {
   const [fallback, least, most] = NUMBERS[key];
-  const text = params.get(key);
-  if (text === null) return fallback;
+  const text = options.get(key);
+  if (text === undefined) return fallback;
   const value = Number(text);
   if (
     text !== "" && Number.isInteger(value) && value >= least && value <= most
@@ -139,7 +139,9 @@ function numberOption(
   }
   throw new ConfigError(
     address,
-    `${key}=${text} is not an integer within ${least} to ${most}`,
+    `${key} must be a whole number from ${least} to ${most}, not ${
+      text || "empty"
+    }`,
   );
 }
 

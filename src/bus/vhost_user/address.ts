@@ -1,9 +1,10 @@
 /**
- * How a vhost-user backend is named: `vhost-user:PATH?option=value&…`.
+ * How a vhost-user backend is named: `vhost-user:PATH?option=value&…`. `../address.ts` says how characters are written.
  *
  * @module
  */
 import { ConfigError } from "../../errors.ts";
+import { splitAddress } from "../address.ts";
 
 const SCHEME = "vhost-user:";
 const OPTIONS = ["mac", "memory", "server", "timeout"];
@@ -48,15 +49,14 @@ export function isVhostUserAddress(address: string): boolean {
  * @throws {ConfigError} that names what is wrong.
  */
 export function parseVhostUserAddress(address: string): VhostUserSpec {
-  const [path, query = "", ...rest] = address.slice(SCHEME.length).split("?");
-  if (!isVhostUserAddress(address) || path === "" || rest.length > 0) {
+  const { name: path, options } = splitAddress(address);
+  if (!isVhostUserAddress(address) || path === "") {
     throw new ConfigError(
       "address",
       `"${address}" is no ${SCHEME}PATH?mac=02:00:00:00:00:01&memory=pages&server&timeout=MS`,
     );
   }
-  const params = new URLSearchParams(query);
-  for (const name of params.keys()) {
+  for (const name of options.keys()) {
     if (OPTIONS.includes(name)) continue;
     throw new ConfigError(
       "address",
@@ -66,22 +66,22 @@ export function parseVhostUserAddress(address: string): VhostUserSpec {
   return {
     address,
     path,
-    server: flag(address, params.get("server")),
-    macAddress: station(address, params.get("mac")) ?? stationOf(path),
-    macIsChosen: params.has("mac"),
-    ordinaryPages: memory(address, params.get("memory")),
-    timeoutMs: timeout(address, params.get("timeout")),
+    server: flag(address, options.get("server")),
+    macAddress: station(address, options.get("mac")) ?? stationOf(path),
+    macIsChosen: options.has("mac"),
+    ordinaryPages: memory(address, options.get("memory")),
+    timeoutMs: timeout(address, options.get("timeout")),
   };
 }
 
-function flag(address: string, text: string | null): boolean {
-  if (text === null) return false;
+function flag(address: string, text: string | undefined): boolean {
+  if (text === undefined) return false;
   if (text === "") return true;
   throw new ConfigError("address", `server takes no value in ${address}`);
 }
 
-function memory(address: string, text: string | null): boolean {
-  if (text === null) return false;
+function memory(address: string, text: string | undefined): boolean {
+  if (text === undefined) return false;
   if (text === "pages") return true;
   throw new ConfigError(
     "address",
@@ -89,8 +89,8 @@ function memory(address: string, text: string | null): boolean {
   );
 }
 
-function timeout(address: string, text: string | null): number {
-  if (text === null) return DEFAULT_TIMEOUT_MS;
+function timeout(address: string, text: string | undefined): number {
+  if (text === undefined) return DEFAULT_TIMEOUT_MS;
   const value = Number(text);
   if (/^\d+$/.test(text) && value <= LONGEST_TIMEOUT_MS) return value;
   throw new ConfigError(
@@ -99,8 +99,11 @@ function timeout(address: string, text: string | null): number {
   );
 }
 
-function station(address: string, text: string | null): Uint8Array | undefined {
-  if (text === null) return undefined;
+function station(
+  address: string,
+  text: string | undefined,
+): Uint8Array | undefined {
+  if (text === undefined) return undefined;
   const octets = text.split(":").map((octet) => parseInt(octet, 16));
   if (
     /^[\da-f]{2}(:[\da-f]{2}){5}$/i.test(text) &&

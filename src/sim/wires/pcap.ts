@@ -4,11 +4,9 @@
  * @module
  */
 
-import { CAPTURE_START_LENGTH, captureDecoder } from "../../net/capture.ts";
-import {
-  CAPTURE_WINDOW,
-  type CaptureDecoder,
-} from "../../net/capture_decoder.ts";
+import { CaptureClock } from "../../net/capture_clock.ts";
+import { assertReadTwice, openCaptureToWrite } from "../../net/capture_file.ts";
+import { CaptureReader } from "../../net/capture_reader.ts";
 import {
   encodePcapHeader,
   PCAP_RECORD_LENGTH,
@@ -46,7 +44,7 @@ export class PcapWire implements Wire {
   readonly fd = -1;
   readonly counters: Float64Array;
   readonly patient: boolean;
-  readonly #reader: Reader | null;
+  readonly #reader: CaptureReader | null;
   readonly #writer: Writer | null;
   readonly #recorded: boolean;
   /** When record time zero is now; NaN before the first frame. */
@@ -56,7 +54,8 @@ export class PcapWire implements Wire {
    * Reads the input through once, so that a damaged file is found here and not
    * while the card runs.
    *
-   * @throws {PcapError} when the input is no sound capture of Ethernet frames
+   * @throws {PcapError} when the input is no sound capture of Ethernet frames,
+   * or a pipe, or when a file is read or written already
    * @throws {Deno.errors.NotFound} and its like when a file cannot be opened
    */
   constructor(options: PcapOptions = {}) {
@@ -77,7 +76,7 @@ export class PcapWire implements Wire {
       if (Number.isNaN(this.#origin)) this.#origin = now - reader.time;
       if (now < this.#origin + reader.time) return false;
     }
-    reader.take(frame);
+    take(reader, frame);
     frame.pad();
     this.counters[WIRE_SLOT.generated]++;
     this.counters[WIRE_SLOT.generatedBytes] += frame.length;
@@ -116,7 +115,7 @@ export class PcapWire implements Wire {
   }
 
   /** Goes to the next record that fits a frame. */
-  #advance(reader: Reader): void {
+  #advance(reader: CaptureReader): void {
     while (reader.next()) {
       if (reader.length <= FRAME_CAPACITY) return;
       this.counters[WIRE_SLOT.skipped]++;
@@ -125,128 +124,33 @@ export class PcapWire implements Wire {
   }
 }
 
-function openInput(path: string): Reader {
-  if (Deno.statSync(path).isFile) {
-    const trial = new Reader(path);
+/** Holds the lock on the file from before it is checked until it is played. */
+function openInput(path: string): CaptureReader {
+  assertReadTwice(path);
+  const reader = new CaptureReader(path);
+  try {
+    const trial = new CaptureReader(path);
     try {
       while (trial.next());
     } finally {
       trial.close();
     }
+  } catch (error) {
+    reader.close();
+    throw error;
   }
-  return new Reader(path);
+  return reader;
 }
 
-/** Reads frames through a buffer that always holds one in full. */
-class Reader {
-  readonly #file: Deno.FsFile;
-  readonly #path: string;
-  readonly #buffer = new Uint8Array(CAPTURE_WINDOW);
-  readonly #window = new DataView(this.#buffer.buffer);
-  readonly #decoder: CaptureDecoder;
-  #from = 0;
-  #to = 0;
-  #open = true;
-  /** Second of the first frame, subtracted to keep the precision. */
-  #firstSecond = NaN;
-  /** A frame is there. */
-  ready = false;
-  /** Bytes of the frame that are in the file. */
-  length = 0;
-  /**
-   * The frame's time in ms after the first one's second; a frame without a time
-   * comes with the one before it.
-   */
-  time = 0;
-
-  constructor(path: string) {
-    this.#path = path;
-    this.#file = Deno.openSync(path, { read: true });
-    try {
-      const there = this.#need(CAPTURE_START_LENGTH);
-      this.#decoder = captureDecoder(this.#buffer.subarray(0, there));
-    } catch (error) {
-      this.close();
-      throw this.#named(error);
-    }
-  }
-
-  /** Moves on to the next frame; false at the end of the file. */
-  next(): boolean {
-    this.ready = false;
-    if (!this.#open) return false;
-    if (!this.#find()) {
-      this.close();
-      return false;
-    }
-    const { seconds, nanoseconds, capturedLength } = this.#decoder.record;
-    if (!Number.isNaN(seconds)) {
-      if (Number.isNaN(this.#firstSecond)) this.#firstSecond = seconds;
-      this.time = (seconds - this.#firstSecond) * 1000 +
-        nanoseconds / NANOSECONDS_PER_MS;
-    }
-    this.length = capturedLength;
-    this.ready = true;
-    return true;
-  }
-
-  /** Copies the frame. */
-  take(frame: Frame): void {
-    const from = this.#decoder.record.offset;
-    const buffer = this.#buffer;
-    const target = frame.u8;
-    for (let i = 0; i < this.length; i++) target[i] = buffer[from + i];
-    frame.length = this.length;
-    frame.crcError = false;
-  }
-
-  close(): void {
-    if (this.#open) this.#file.close();
-    this.#open = false;
-    this.ready = false;
-  }
-
-  /** Decodes up to the next frame; false if there is none. */
-  #find(): boolean {
-    const decoder = this.#decoder;
-    try {
-      for (;;) {
-        const length = decoder.decode(this.#window, this.#from, this.#to);
-        if (length <= this.#to - this.#from) {
-          this.#from += length;
-          if (decoder.found) return true;
-        } else if (this.#need(length) < length) {
-          decoder.end(this.#to - this.#from);
-          return false;
-        }
-      }
-    } catch (error) {
-      throw this.#named(error);
-    }
-  }
-
-  /** Reads until `bytes` are in the buffer; returns how many there are. */
-  #need(bytes: number): number {
-    if (this.#to - this.#from >= bytes) return bytes;
-    const buffer = this.#buffer;
-    if (this.#from + bytes > buffer.length) {
-      buffer.copyWithin(0, this.#from, this.#to);
-      this.#to -= this.#from;
-      this.#from = 0;
-    }
-    while (this.#to - this.#from < bytes) {
-      const read = this.#file.readSync(buffer.subarray(this.#to));
-      if (read === null) break;
-      this.#to += read;
-    }
-    return Math.min(bytes, this.#to - this.#from);
-  }
-
-  /** The error with the file's name in front. */
-  #named(error: unknown): unknown {
-    if (!(error instanceof PcapError)) return error;
-    return new PcapError(`${this.#path}: ${error.message}`, error.offset);
-  }
+/** Copies the frame of a reader. */
+function take(
+  { bytes, offset, length }: CaptureReader,
+  frame: Frame,
+): void {
+  const target = frame.u8;
+  for (let i = 0; i < length; i++) target[i] = bytes[offset + i];
+  frame.length = length;
+  frame.crcError = false;
 }
 
 /** Writes records through a buffer. */
@@ -254,16 +158,13 @@ class Writer {
   readonly #file: Deno.FsFile;
   readonly #buffer = new Uint8Array(OUTPUT_BYTES);
   readonly #view = new DataView(this.#buffer.buffer);
+  readonly #clock = new CaptureClock();
   #used = 0;
   #flushedAt = 0;
   #open = true;
 
   constructor(path: string) {
-    this.#file = Deno.openSync(path, {
-      write: true,
-      create: true,
-      truncate: true,
-    });
+    this.#file = openCaptureToWrite(path);
     const header = encodePcapHeader({ littleEndian: true, nanoseconds: true });
     this.#buffer.set(header);
     this.#used = header.length;
@@ -274,7 +175,7 @@ class Writer {
     const { length, u8 } = frame;
     if (!this.#open) return;
     if (this.#used + PCAP_RECORD_LENGTH + length > OUTPUT_BYTES) this.#flush();
-    const now = performance.timeOrigin + performance.now();
+    const now = this.#clock.now();
     const seconds = Math.floor(now / 1000);
     const nanoseconds = Math.floor((now - seconds * 1000) * NANOSECONDS_PER_MS);
     const view = this.#view;
