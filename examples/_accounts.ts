@@ -11,6 +11,7 @@ import {
   type DeviceStats,
   NotSupportedError,
   type QueueCounters,
+  type RxQueue,
   type SimControls,
   simControls,
 } from "../mod.ts";
@@ -61,6 +62,29 @@ export function simControlsOf(device: Device): SimControls | undefined {
     if (error instanceof NotSupportedError) return undefined;
     throw error;
   }
+}
+
+/** How often it is looked whether a software card has more to give. */
+const END_LOOK_MS = 50;
+
+/**
+ * Calls `action` once when the wire of a software card has given all its frames, and those that the card delivered have
+ * been received. Never for other devices, and wires without an end.
+ */
+export function whenPlayed(
+  device: Device,
+  { counters }: Pick<RxQueue, "counters">,
+  action: () => void,
+): Disposable {
+  const wire = simControlsOf(device)?.wire;
+  const timer = setInterval(() => {
+    if (!wire?.finished || wire.get("waiting") > 0) return;
+    const taken = counters.get("rxPackets") + counters.get("rxErrors");
+    if (taken < wire.get("delivered")) return;
+    clearInterval(timer);
+    action();
+  }, END_LOOK_MS);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 /** Adds up counters. */

@@ -4,6 +4,7 @@
  * @module
  */
 import { IxlError, stopOnSignals } from "../mod.ts";
+import { CaptureInUseError, PcapError } from "../src/net/mod.ts";
 
 /**
  * Runs a program to its exit code: what it throws becomes one line on standard error, with exit code 2 for bad
@@ -30,12 +31,13 @@ export async function exitCode(
 
 /** A wrong configuration counts as bad input: it came from the command line. */
 function isBadInput(error: unknown): boolean {
-  return error instanceof IxlError && error.code === "bad-config";
+  return error instanceof CaptureInUseError ||
+    (error instanceof IxlError && error.code === "bad-config");
 }
 
 /** Also a file that is not there, a permission that is missing, a disk that is full. */
 function isExpected(error: unknown): boolean {
-  return error instanceof IxlError ||
+  return error instanceof IxlError || error instanceof PcapError ||
     (error instanceof Error &&
       (error.name in Deno.errors || /\(os error \d+\)/.test(error.message)));
 }

@@ -8,14 +8,27 @@
  * @module
  */
 import { type Batch, IxlError, Mempool, openDevice } from "../mod.ts";
-import { encodePcapHeader, PCAP_RECORD_LENGTH } from "../src/net/mod.ts";
-import { account, closeBooks, lastLine, received, total } from "./_accounts.ts";
+import {
+  CaptureClock,
+  encodePcapHeader,
+  openCaptureToWrite,
+  PCAP_RECORD_LENGTH,
+} from "../src/net/mod.ts";
+import {
+  account,
+  closeBooks,
+  lastLine,
+  received,
+  total,
+  whenPlayed,
+} from "./_accounts.ts";
 import { exitCode } from "./_ending.ts";
 import { parse, stopAfter } from "./_shared.ts";
 
 const HELP = `Usage: ixl capture ADDRESS FILE [options]
 
-Writes every frame that the card receives to FILE, in pcap format.
+Writes every frame that the card receives to FILE, in pcap format; - is standard
+output. Ends by itself when a software card has no more frames to give.
 
   --count N    end after N frames (default: no limit)
   --seconds N  end after N seconds; 0 for on a signal (default 0)
@@ -25,9 +38,18 @@ Writes every frame that the card receives to FILE, in pcap format.
 
 const MAX_FRAME = 9018;
 
+/** What this program writes to. */
+interface Output {
+  writeSync(bytes: Uint8Array): number;
+  truncateSync?(length: number): void;
+}
+
+const STANDARD_OUTPUT = "-";
+
 /** Encodes batches of packets and appends them to a file. */
 class PcapWriter {
   frames = 0;
+  readonly #clock = new CaptureClock();
   readonly #bytes = new Uint8Array(1 << 20);
   readonly #view = new DataView(this.#bytes.buffer);
 
@@ -35,7 +57,7 @@ class PcapWriter {
   #whole = 0;
 
   constructor(
-    readonly file: Deno.FsFile,
+    readonly file: Output,
     readonly path: string,
     readonly snaplen: number,
   ) {}
@@ -53,7 +75,7 @@ class PcapWriter {
       }
     } catch (error) {
       try {
-        this.file.truncateSync(this.#whole);
+        this.file.truncateSync?.(this.#whole);
       } catch {
         // A device or a pipe has no length.
       }
@@ -73,7 +95,7 @@ class PcapWriter {
 
   /** Writes the first `count` packets, all with the time of now. */
   write(batch: Batch, count: number): void {
-    const now = performance.timeOrigin + performance.now();
+    const now = this.#clock.now();
     let end = 0;
     for (let i = 0; i < count; i++) end = this.#add(batch.handles[i], end, now);
     this.#append(this.#bytes.subarray(0, end));
@@ -120,11 +142,15 @@ export async function main(args: readonly string[]): Promise<number> {
     promiscuous: true,
     maxFrameSize: MAX_FRAME,
   });
-  using file = await Deno.create(path);
-  const writer = new PcapWriter(file, path, snaplen);
+  const isPiped = path === STANDARD_OUTPUT;
+  // Standard output is for the capture alone.
+  const say = isPiped ? console.error : console.log;
+  using file = isPiped ? undefined : openCaptureToWrite(path);
+  const writer = new PcapWriter(file ?? Deno.stdout, path, snaplen);
   using _end = stopAfter(given.seconds, () => device.stopQueue(0));
   console.error(`capturing from ${address} to ${path}, Ctrl-C ends it`);
   const { rx } = device.queue(0);
+  using _played = whenPlayed(device, rx, () => device.stopQueue(0));
   let failure: IxlError | undefined;
   try {
     writer.writeHeader();
@@ -150,13 +176,13 @@ export async function main(args: readonly string[]): Promise<number> {
   });
   const { seen, undelivered } = books;
   if (given.json) {
-    console.log(JSON.stringify({
+    say(JSON.stringify({
       ...{ file: path, frames, seen, ...undelivered },
       notDelivered: total(undelivered),
     }));
   } else {
-    console.log(`wrote ${frames} frames to ${path}`);
-    console.log(lastLine(books));
+    say(`wrote ${frames} frames to ${isPiped ? "standard output" : path}`);
+    say(lastLine(books));
   }
   if (failure === undefined) return 0;
   console.error(`ixl: ${failure.message}`);

@@ -8,18 +8,22 @@
  */
 import { PcapError } from "./pcap.ts";
 
+/** A capture that this or another program reads or writes. */
+export class CaptureInUseError extends PcapError {}
+
 /**
  * Opens a capture to be played.
  *
  * @param path the file
- * @throws {PcapError} for a pipe, which cannot be checked before it is played, and for a capture that is being written.
+ * @throws {PcapError} for a pipe, which cannot be checked before it is played
+ * @throws {CaptureInUseError} for a capture that is being written
  */
 export function openCaptureToRead(path: string): Deno.FsFile {
   assertReadTwice(path);
   const file = Deno.openSync(path, { read: true });
   if (lock(file, false)) return file;
   file.close();
-  throw new PcapError(
+  throw new CaptureInUseError(
     `${path}: this file is being written: play a capture that is complete`,
     0,
   );
@@ -29,13 +33,13 @@ export function openCaptureToRead(path: string): Deno.FsFile {
  * Opens a capture to be written, and empties it.
  *
  * @param path the file
- * @throws {PcapError} for a capture that is being played or written, which stays as it is.
+ * @throws {CaptureInUseError} for a capture that is being played or written, which stays as it is
  */
 export function openCaptureToWrite(path: string): Deno.FsFile {
   const file = Deno.openSync(path, { write: true, create: true });
   if (!lock(file, true)) {
     file.close();
-    throw new PcapError(
+    throw new CaptureInUseError(
       `${path}: this file is being read or written already, and would be lost: write to another one`,
       0,
     );

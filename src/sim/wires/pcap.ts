@@ -7,11 +7,7 @@
 import { CaptureClock } from "../../net/capture_clock.ts";
 import { assertReadTwice, openCaptureToWrite } from "../../net/capture_file.ts";
 import { CaptureReader } from "../../net/capture_reader.ts";
-import {
-  encodePcapHeader,
-  PCAP_RECORD_LENGTH,
-  PcapError,
-} from "../../net/pcap.ts";
+import { encodePcapHeader, PCAP_RECORD_LENGTH } from "../../net/pcap.ts";
 import { type Frame, FRAME_CAPACITY } from "../frame.ts";
 import { type Wire, WIRE_SLOT, wireCounters } from "./wire.ts";
 
