@@ -33,7 +33,11 @@ Deno.test("an unknown device is named", async () => {
 });
 
 Deno.test("a wrong option of a software card is named", async () => {
-  await fails(["info", "sim:generator?rate=x"], 2, /rate must be a whole number from 0 to 1000000000, not x/);
+  await fails(
+    ["info", "sim:generator?rate=x"],
+    2,
+    /rate must be a whole number from 0 to 1000000000, not x/,
+  );
   await fails(["info", "sim:generator?speed=1"], 2, /speed is no option/);
   await fails(["info", "sim:pair"], 2, /sim:pair\/NAME/);
 });
