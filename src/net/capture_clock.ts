@@ -28,6 +28,8 @@ export class CaptureClock {
   readonly #steady: () => number;
 
   /**
+   * A clock that reads two others.
+   *
    * @param wall The time of day in whole milliseconds since 1970.
    * @param steady A clock with a finer resolution, in milliseconds since whenever.
    */
