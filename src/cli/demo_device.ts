@@ -5,6 +5,15 @@
  *
  * @module
  */
+import {
+  type Account,
+  account,
+  lastLine,
+  received,
+  sent,
+  sumOf,
+  type Undelivered,
+} from "../../examples/_accounts.ts";
 import { type Device, openDevice } from "../device.ts";
 import { type QueueSnapshot, type Run, run } from "../runtime/run.ts";
 import { stopOnSignals } from "../runtime/signals.ts";
@@ -53,14 +62,20 @@ export interface DeviceDemoResult {
   readonly seconds: number;
   /** Frames that the workers made. */
   readonly generated: number;
-  /** Frames that came back. */
+  /** Frames that came, on whatever queue and whoever made them. */
   readonly received: number;
-  /** Frames that did not. */
+  /** Frames of ours that did not come back. */
   readonly lost: number;
+  /** The same by reason, as far as the device tells; the rest is `unaccounted`: it was lost on the other side. */
+  readonly undelivered: Undelivered;
   /** Frames of these that were on their way out when the other side went away, and were given up. */
   readonly abandoned: number;
-  /** Frames whose bytes were wrong, or that nobody here has made. */
+  /** Frames that came back with wrong bytes. */
   readonly corrupted: number;
+  /** Frames that we have not made. */
+  readonly foreign: number;
+  /** Frames that came back on another queue than the one they were sent on. */
+  readonly elsewhere: number;
   /** Frames behind a later one of their flow. */
   readonly reordered: number;
   /** Frames that came back twice. */
@@ -93,14 +108,18 @@ export async function demoDevice(
     { length: queues },
     () => new SharedArrayBuffer(WIRE_COUNTER_BYTES),
   );
+  const elsewhere = counters.map(() =>
+    counters.map(() => new SharedArrayBuffer(WIRE_COUNTER_BYTES))
+  );
   const args: EchoArgs = {
     traffic: options.traffic,
     counters,
+    elsewhere,
     batch: options.batch,
     window: Math.min(device.rxQueueDepth, device.txQueueDepth) / 2,
   };
   await using running = await run(device, { worker: WORKER, args });
-  const echo = new Echo(device, running, counters);
+  const echo = new Echo(device, running, counters, elsewhere.flat());
   const seconds = await echo.generate(options.seconds);
   await echo.drain();
   await running.stop();
@@ -116,16 +135,20 @@ class Echo {
   readonly #device: Device;
   readonly #running: Run;
   readonly #wires: readonly Float64Array[];
+  /** What came back on other queues than its own. */
+  readonly #elsewhere: readonly Float64Array[];
   #stopped = false;
 
   constructor(
     device: Device,
     running: Run,
     counters: readonly SharedArrayBuffer[],
+    elsewhere: readonly SharedArrayBuffer[],
   ) {
     this.#device = device;
     this.#running = running;
     this.#wires = counters.map(wireCounters);
+    this.#elsewhere = elsewhere.map(wireCounters);
   }
 
   /** Lets the workers generate for so many seconds, or until a signal. Returns the seconds it took. */
@@ -161,7 +184,9 @@ class Echo {
     while (missing > 0 && performance.now() < deadline) {
       await pause(CHECK_MS);
       const now = this.#lost();
-      if (now !== missing) deadline = performance.now() + DRAIN_TIMEOUT_MS;
+      // Counters of others move while they are read: only less than ever before is progress.
+      if (now >= missing) continue;
+      deadline = performance.now() + DRAIN_TIMEOUT_MS;
       missing = now;
     }
   }
@@ -169,7 +194,8 @@ class Echo {
   /** The final account. */
   result(seconds: number): DeviceDemoResult {
     const stats = this.#running.stats();
-    const received = this.#total("received");
+    const books = this.#books();
+    const arrived = this.#total("received");
     return {
       driver: this.#device.driver,
       device: this.#device.model,
@@ -177,16 +203,16 @@ class Echo {
       workers: stats.length,
       seconds: round(seconds),
       generated: this.#total("generated"),
-      received,
+      received: arrived,
       lost: this.#lost(),
-      abandoned: stats.reduce(
-        (sum, { ports: [{ abandoned }] }) => sum + abandoned,
-        0,
-      ),
-      corrupted: this.#total("corrupted") + this.#total("foreign"),
+      undelivered: books.undelivered,
+      abandoned: books.undelivered.abandoned ?? 0,
+      corrupted: this.#total("corrupted"),
+      foreign: this.#total("foreign"),
+      elsewhere: sumAt(this.#elsewhere, "received"),
       reordered: this.#total("reordered"),
       duplicated: this.#total("duplicated"),
-      mpps: round(received / seconds / 1e6),
+      mpps: round(arrived / seconds / 1e6),
       perQueue: stats.map(({ queue, ports: [counters] }) => ({
         queue,
         received: counters.rxPackets,
@@ -199,12 +225,41 @@ class Echo {
   }
 
   #lost(): number {
-    return this.#total("generated") - this.#total("received");
+    return this.#total("generated") - this.#returned();
+  }
+
+  /** Frames of ours that came back, right or wrong, each once. */
+  #returned(): number {
+    return this.#total("received") - this.#total("foreign") -
+      this.#total("duplicated");
+  }
+
+  /** Where the frames went that did not come back, as far as the device tells. */
+  #books(): Account {
+    const counters = sumOf(
+      this.#running.stats().map(({ ports: [port] }) => port),
+    );
+    const out = sent(this.#device, counters).undelivered;
+    // Where others send frames too, nobody can tell whose were missed or filtered.
+    const back = this.#total("foreign") === 0
+      ? received(this.#device, counters).undelivered
+      : {};
+    const { dropped } = counters;
+    return account(this.#total("generated"), this.#returned(), {
+      ...{ ...out, ...back, dropped },
+    });
   }
 
   #total(name: keyof typeof WIRE_SLOT): number {
-    return this.#wires.reduce((sum, wire) => sum + wire[WIRE_SLOT[name]], 0);
+    return sumAt(this.#wires, name) + sumAt(this.#elsewhere, name);
   }
+}
+
+function sumAt(
+  wires: readonly Float64Array[],
+  name: keyof typeof WIRE_SLOT,
+): number {
+  return wires.reduce((sum, wire) => sum + wire[WIRE_SLOT[name]], 0);
 }
 
 const COLUMNS: readonly Column[] = [
@@ -245,6 +300,8 @@ export function reportDevice(result: DeviceDemoResult): void {
     "lost",
     "abandoned",
     "corrupted",
+    "foreign",
+    "elsewhere",
     "reordered",
     "duplicated",
   ];
@@ -255,14 +312,24 @@ export function reportDevice(result: DeviceDemoResult): void {
     figures.map((title) => ({ title, align: "right" as const })),
     [figures.map((name) => result[name] as number)],
   ));
+  const { generated: seen, lost, undelivered } = result;
+  console.log(lastLine({ seen, delivered: seen - lost, undelivered }));
   const hint = hintFor(result);
   if (hint !== undefined) console.error(`ixl: ${hint}`);
 }
 
 /** Where frames are lost: what the user may want to look at. */
 function hintFor(
-  { lost, abandoned, queues, perQueue, received }: DeviceDemoResult,
+  result: DeviceDemoResult,
 ): string | undefined {
+  const { lost, abandoned, queues, perQueue, received, elsewhere, foreign } =
+    result;
+  if (elsewhere > 0) {
+    return `${elsewhere} answers came on another queue than their frames went out on: the other side spreads them by a rule of its own, or serves fewer than ${queues} queues`;
+  }
+  if (foreign > 0 && foreign === received) {
+    return "all frames that came are from others: does the other side give frames back, as testpmd does with --forward-mode=macswap?";
+  }
   if (lost === 0) return undefined;
   if (abandoned > 0) {
     return "the other side went away while frames were on their way to it";

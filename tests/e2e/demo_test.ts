@@ -76,6 +76,33 @@ Deno.test("demo --device notices what does not come back", async () => {
   assertStringIncludes(stderr, "nothing came back at all");
 });
 
+Deno.test("demo --device says that answers came on another queue, and checks them", async () => {
+  // The software card spreads by its hash, whatever queue a frame was sent on.
+  const args = "--device sim:loopback --queues 2 --seconds 0.3 --json";
+  const { code, stdout, stderr } = await runCli(["demo", ...args.split(" ")]);
+  assertEquals(code, 0, stderr);
+  const result = lastJson<DeviceDemoResult>(stdout);
+  const { lost, corrupted, foreign, reordered, duplicated } = result;
+  assertEquals([lost, corrupted, foreign], [0, 0, 0]);
+  assertEquals([reordered, duplicated], [0, 0]);
+  assertGreater(result.elsewhere, 0);
+  assertLess(result.elsewhere, result.received);
+  assertEquals(total(result.undelivered), 0);
+  assertStringIncludes(stderr, "answers came on another queue");
+});
+
+Deno.test("demo --device takes no frames of others for its own", async () => {
+  const args = "--device sim:generator --seconds 0.1 --json";
+  const { code, stdout, stderr } = await runCli(["demo", ...args.split(" ")]);
+  assertEquals(code, 1);
+  const result = lastJson<DeviceDemoResult>(stdout);
+  assertEquals(result.lost, result.generated);
+  assertEquals(total(result.undelivered), result.lost);
+  assertEquals(result.foreign, result.received);
+  assertEquals(result.corrupted, 0);
+  assertStringIncludes(stderr, "all frames that came are from others");
+});
+
 Deno.test("demo --device refuses what is for software cards", async () => {
   const args = ["--device", "sim:loopback", "--rate", "1"];
   const { code, stderr } = await runCli(["demo", ...args]);

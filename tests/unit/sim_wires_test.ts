@@ -269,3 +269,20 @@ Deno.test("compose() gives from one wire and takes to another", () => {
   wire.close();
   assertEquals(wire.nextPollAt(0), Infinity);
 });
+
+Deno.test("SinkWire takes frames of another seed for foreign, of every flow and size", () => {
+  for (const size of [60, 64, "imix"] as const) {
+    for (const [seed, other] of [[1, 2], [1000, 1001], [0, 7]]) {
+      const traffic = { flows: 256, size };
+      const source = new GeneratorWire({ ...traffic, seed });
+      const sink = new SinkWire({ ...traffic, seed: other });
+      const frame = new Frame();
+      for (let i = 0; i < 4 * 256; i++) {
+        source.poll(frame, 0);
+        assert(!sink.takes(frame));
+        sink.transmit(frame);
+      }
+      assertEquals(count(sink, "foreign"), 4 * 256, `${size}, ${seed}`);
+    }
+  }
+});

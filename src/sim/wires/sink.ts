@@ -61,6 +61,15 @@ export class SinkWire implements Wire {
     else counters[WIRE_SLOT.foreign]++;
   }
 
+  /** Takes and counts a frame as {@linkcode transmit} does if it is right. False, and nothing counted, if it is not. */
+  takes(frame: Frame): boolean {
+    if (this.#traffic.check(frame) !== "good") return false;
+    this.counters[WIRE_SLOT.received]++;
+    this.counters[WIRE_SLOT.receivedBytes] += frame.length;
+    this.#follow(this.#traffic.flow, this.#traffic.sequence);
+    return true;
+  }
+
   nextPollAt(_now: number): number {
     return Infinity;
   }

@@ -24,6 +24,9 @@ const HALF = 0xffff;
 
 /** Words of a frame. The two bytes before the magic word stay zero. */
 const WORD = {
+  /** IP checksum and source, IP source and destination, IP destination and UDP source port. */
+  firstSeeded: 6,
+  lastSeeded: 8,
   udpChecksum: 10,
   magic: 11,
   flow: 12,
@@ -74,7 +77,8 @@ export class Traffic {
     }
     this.flows = flows;
     this.#sizes = size === "imix" ? IMIX : [size];
-    this.#seed = seed >>> 0;
+    // Seeds next to each other make addresses and contents that differ all over.
+    this.#seed = Math.imul(seed, PATTERN_STEP) >>> 0;
     for (const length of new Set(this.#sizes)) this.#addLength(length);
   }
 
@@ -119,6 +123,7 @@ export class Traffic {
     this.sequence = sequence;
     const template = this.#templates[index];
     const from = flow * TEMPLATE_WORDS;
+    if (this.#isOfAnotherSeed(u32, template, from, length)) return "foreign";
     let wrong = this.#macDifference(u32, template, from);
     for (let i = MAC_WORDS; i < WORD.udpChecksum; i++) {
       wrong |= u32[i] ^ template[from + i];
@@ -127,6 +132,25 @@ export class Traffic {
     const sum = this.#checksum(u32, index, flow, length);
     wrong |= u32[WORD.udpChecksum] ^ sum;
     return wrong === 0 ? "good" : "corrupted";
+  }
+
+  /**
+   * Whether most of the words that depend on the seed differ: more than one changed bit or two swapped words explain.
+   */
+  #isOfAnotherSeed(
+    u32: Uint32Array,
+    template: Uint32Array,
+    from: number,
+    length: number,
+  ): boolean {
+    let differing = 0;
+    for (let i = WORD.firstSeeded; i <= WORD.lastSeeded; i++) {
+      if (u32[i] !== template[from + i]) differing++;
+    }
+    if (differing < 2) return false;
+    if (length < (WORD.pattern + 1) * 4) return false;
+    const pattern = this.#pattern(this.flow, this.sequence);
+    return u32[WORD.pattern] !== (pattern >>> 0);
   }
 
   #pattern(flow: number, sequence: number): number {
