@@ -11,6 +11,7 @@
 import { parseArgs } from "@std/cli";
 import { openDevice, run, simControls } from "../mod.ts";
 import { collectionsBetweenMarks } from "./gc_trace.ts";
+import type { SteadyArgs } from "./steady_worker.ts";
 
 const PACKETS = 10_000_000;
 const QUEUES = 2;
@@ -40,9 +41,14 @@ async function forward(): Promise<void> {
     address: "sim:generator?flows=256",
   });
   await using b = await openDevice({ ...config, address: "sim:sink" });
+  const args: SteadyArgs = {
+    packets: PACKETS / QUEUES,
+    workers: QUEUES,
+    reported: new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT),
+  };
   await using running = await run([a, b], {
     worker: WORKER,
-    args: { packets: PACKETS / QUEUES },
+    args,
   });
   await running.done;
   simControls(a).wire.pause();

@@ -5,9 +5,12 @@ import { assertEquals, assertGreaterOrEqual, assertLess } from "@std/assert";
 import type { SteadyResult } from "../../bench/steady.ts";
 import { lastJson } from "../support/cli.ts";
 
+const TIMEOUT_MS = 240_000;
+
 Deno.test("steady workers forward ten million packets without a garbage collection", async () => {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["task", "-q", "bench", "steady", "--json"],
+    signal: AbortSignal.timeout(TIMEOUT_MS),
   }).output();
   const [text, problems] = [stdout, stderr].map((bytes) =>
     new TextDecoder().decode(bytes)
