@@ -32,6 +32,7 @@ export const REASONS = {
   abandoned: "abandoned (the other side went away)",
   unsent: "left in the transmit ring",
   overflow: "without room on the cable",
+  unconnected: "into a cable with nobody at its other end",
   unaccounted: "unaccounted for",
 } as const;
 
@@ -153,9 +154,12 @@ export function sent(
     ? txPackets - stats.txPackets
     : 0;
   const overflow = wire?.get("overflow") ?? 0;
-  const undelivered = { unsendable, abandoned, unsent, overflow };
+  const unconnected = wire?.get("unconnected") ?? 0;
+  const undelivered = {
+    ...{ unsendable, abandoned, unsent, overflow, unconnected },
+  };
   const seen = txPackets + unsendable;
-  const left = txPackets - abandoned - unsent - overflow;
+  const left = txPackets - abandoned - unsent - overflow - unconnected;
   return account(seen, wire?.get("received") ?? left, undelivered);
 }
 

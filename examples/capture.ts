@@ -10,6 +10,8 @@
 import { type Batch, IxlError, Mempool, openDevice } from "../mod.ts";
 import {
   CaptureClock,
+  CaptureOutput,
+  CaptureWriteError,
   encodePcapHeader,
   openCaptureToWrite,
   PCAP_RECORD_LENGTH,
@@ -38,12 +40,6 @@ output. Ends by itself when a software card has no more frames to give.
 
 const MAX_FRAME = 9018;
 
-/** What this program writes to. */
-interface Output {
-  writeSync(bytes: Uint8Array): number;
-  truncateSync?(length: number): void;
-}
-
 const STANDARD_OUTPUT = "-";
 
 /** Encodes batches of packets and appends them to a file. */
@@ -53,44 +49,11 @@ class PcapWriter {
   readonly #bytes = new Uint8Array(1 << 20);
   readonly #view = new DataView(this.#bytes.buffer);
 
-  /** Length of the file up to the last whole record. */
-  #whole = 0;
-
-  constructor(
-    readonly file: Output,
-    readonly path: string,
-    readonly snaplen: number,
-  ) {}
+  constructor(readonly output: CaptureOutput, readonly snaplen: number) {}
 
   /** Writes what comes before the first frame. */
   writeHeader(): void {
-    this.#append(encodePcapHeader({ snapLength: this.snaplen }));
-  }
-
-  /** Appends all of it, or leaves the file as it was. */
-  #append(bytes: Uint8Array): void {
-    try {
-      for (let at = 0; at < bytes.length;) {
-        at += this.file.writeSync(bytes.subarray(at));
-      }
-    } catch (error) {
-      try {
-        this.file.truncateSync?.(this.#whole);
-      } catch {
-        // A device or a pipe has no length.
-      }
-      const { message } = error as Error;
-      throw new IxlError(
-        "system",
-        `cannot write to ${this.path}: ${message}${
-          message.includes("(os error 28)")
-            ? ": the disk is full, make room or write elsewhere"
-            : ""
-        }`,
-        { cause: error },
-      );
-    }
-    this.#whole += bytes.length;
+    this.output.append(encodePcapHeader({ snapLength: this.snaplen }));
   }
 
   /** Writes the first `count` packets, all with the time of now. */
@@ -98,7 +61,7 @@ class PcapWriter {
     const now = this.#clock.now();
     let end = 0;
     for (let i = 0; i < count; i++) end = this.#add(batch.handles[i], end, now);
-    this.#append(this.#bytes.subarray(0, end));
+    this.output.append(this.#bytes.subarray(0, end));
     this.frames += count;
   }
 
@@ -146,12 +109,13 @@ export async function main(args: readonly string[]): Promise<number> {
   // Standard output is for the capture alone.
   const say = isPiped ? console.error : console.log;
   using file = isPiped ? undefined : openCaptureToWrite(path);
-  const writer = new PcapWriter(file ?? Deno.stdout, path, snaplen);
+  const output = new CaptureOutput(file ?? Deno.stdout, path);
+  const writer = new PcapWriter(output, snaplen);
   using _end = stopAfter(given.seconds, () => device.stopQueue(0));
   console.error(`capturing from ${address} to ${path}, Ctrl-C ends it`);
   const { rx } = device.queue(0);
   using _played = whenPlayed(device, rx, () => device.stopQueue(0));
-  let failure: IxlError | undefined;
+  let failure: CaptureWriteError | undefined;
   try {
     writer.writeHeader();
     for await (const batch of rx) {
@@ -163,7 +127,7 @@ export async function main(args: readonly string[]): Promise<number> {
       if (writer.frames === count) break;
     }
   } catch (error) {
-    if (!(error instanceof IxlError)) throw error;
+    if (!(error instanceof CaptureWriteError)) throw error;
     failure = error;
   }
 

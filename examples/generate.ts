@@ -109,11 +109,21 @@ export async function main(args: readonly string[]): Promise<number> {
   using _end = stopAfter(given.seconds, () => running.stop());
   const begin = performance.now();
   let last = begin;
+  const { linkSpeed } = device;
+  let isFasterThanLink = false;
   const show = (packets: number, since: number, more = {}) => {
     const seconds = (performance.now() - since) / 1000;
     const mpps = packets / seconds / 1e6;
     // A frame takes 24 bytes more on the wire: preamble, check sequence, gap.
     const gbits = mpps * (size + 24) * 8 / 1000;
+    if (!isFasterThanLink && gbits * 1000 > linkSpeed && linkSpeed > 0) {
+      isFasterThanLink = true;
+      console.error(
+        `ixl: more than the ${
+          linkSpeed / 1000
+        } Gbit/s of the link: a software card sends as fast as it can`,
+      );
+    }
     console.log(
       given.json
         ? JSON.stringify({ seconds, packets, mpps, gbits, ...more })

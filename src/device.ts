@@ -16,6 +16,7 @@ import { completeConfig, type DeviceOptions } from "./config.ts";
 import type { Device, QueueDescription, QueuePair } from "./device_api.ts";
 import { attachPair, findModel, openDriver } from "./drivers/registry.ts";
 import { assertBarriers } from "./dma/barrier.ts";
+import { assertSettings } from "./environment.ts";
 import { IxlError, NotSupportedError } from "./errors.ts";
 import { loadNative } from "./ffi/native.ts";
 import { parsePciAddress } from "./pci/address.ts";
@@ -51,6 +52,7 @@ const simControlsByDevice = new WeakMap<Device, SimControls>();
  */
 export async function openDevice(options: OpenOptions): Promise<Device> {
   assertPlatform();
+  assertSettings();
   await loadNative();
   assertBarriers();
   const { address, ...rest } = options;

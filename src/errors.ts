@@ -95,12 +95,12 @@ export class DeviceTimeoutError extends IxlError {
    *
    * @param what What was waited for, such as a register and bit.
    * @param milliseconds How long the wait lasted.
-   * @param advice What to look at; by default the device itself.
+   * @param advice What to look at, or to do. Whoever waited knows.
    */
   constructor(
     readonly what: string,
     readonly milliseconds: number,
-    advice = "the device is hung, gone, or not the chip it says it is",
+    advice: string,
   ) {
     super(
       "device-timeout",

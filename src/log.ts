@@ -4,23 +4,14 @@
  * @module
  */
 
-const LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
+import { LOG_LEVELS, readEnv } from "./environment.ts";
 
 /** How much is said: everything from this level up. */
-export type LogLevel = typeof LEVELS[number];
+export type LogLevel = typeof LOG_LEVELS[number];
 
-/** Reads an environment variable; undefined too when the permission is missing. */
-export function readEnv(name: string): string | undefined {
-  const { state } = Deno.permissions.querySync({ name: "env", variable: name });
-  return state === "granted" ? Deno.env.get(name) : undefined;
-}
-
-function configuredLevel(): LogLevel {
-  const wanted = readEnv("IXL_LOG")?.toLowerCase();
-  return LEVELS.find((level) => level === wanted) ?? "warn";
-}
-
-const threshold: number = LEVELS.indexOf(configuredLevel());
+/** A wrong value is refused by whoever starts something, and not here. */
+const wanted = LOG_LEVELS.find((level) => level === readEnv("IXL_LOG"));
+const threshold: number = LOG_LEVELS.indexOf(wanted ?? "warn");
 
 /** Writes one line to standard error when `level` is enabled; `subject` is a device address or a subsystem. */
 export function log(
@@ -28,7 +19,7 @@ export function log(
   subject: string,
   message: string,
 ): void {
-  if (LEVELS.indexOf(level) < threshold) return;
+  if (LOG_LEVELS.indexOf(level) < threshold) return;
   console.error(`ixl ${level.padEnd(5)} ${subject}: ${message}`);
 }
 

@@ -8,7 +8,7 @@ import type { DmaDomain } from "./dma/domain.ts";
 import { DmaMemory, type DmaMemoryOptions } from "./dma/memory.ts";
 import { ConfigError, IxlError, PoolError } from "./errors.ts";
 import { type Claim, claimNumber } from "./dma/claim.ts";
-import { readEnv } from "./log.ts";
+import { setting } from "./environment.ts";
 
 /** A packet: the pool's id above {@linkcode INDEX_BITS} bits of entry index. Never 0, always below 2³⁰. */
 export type Handle = number;
@@ -882,7 +882,7 @@ function checkedSizes(options: MempoolOptions): Sizes {
   const { entries } = options;
   const entrySize = options.entrySize || DEFAULT_ENTRY_SIZE;
   const maxEntries = options.maxEntries ?? Math.min(entries * 8, INDEX_MASK);
-  const debug = options.debug ?? readEnv("IXL_DEBUG") === "1";
+  const debug = options.debug ?? setting("IXL_DEBUG") === "1";
   if (!Number.isInteger(entries) || entries < 1) {
     throw new ConfigError("entries", `${entries} is not a positive integer`);
   }

@@ -27,7 +27,13 @@ import {
 } from "./command.ts";
 import { comparePcaps } from "./compare_pcaps.ts";
 import { demoDevice, reportDevice } from "./demo_device.ts";
-import { type Column, formatTable, LiveTable } from "./table.ts";
+import {
+  type Column,
+  type Display,
+  display,
+  formatTable,
+  LiveTable,
+} from "./table.ts";
 
 const FORWARDER = new URL("../../examples/forward.ts", import.meta.url);
 const FLOWS = 256;
@@ -105,7 +111,10 @@ export const demoCommand: Command = defineCommand({
       value: "FILE",
       help: "write what card B sends",
     },
-    { name: "json", help: "end with one JSON object on a line" },
+    {
+      name: "json",
+      help: "print one JSON object; tables go to standard error",
+    },
   ],
   notes: `missed: what the overloaded card A dropped and counted.
 lost: what vanished without a counter, with --device what did not come back; 0, or the demo fails.
@@ -115,7 +124,7 @@ At the end, every counter of frames that were not delivered is named; with
   run: demo,
 });
 
-/** What the demo found: the last line with `--json`. */
+/** What the demo found: the output with `--json`. */
 export interface DemoResult {
   /** Driver of both cards. */
   readonly driver: string;
@@ -167,47 +176,85 @@ export interface DemoResult {
 
 async function demo(given: Given): Promise<number> {
   const address = given.text("device");
+  const json = given.flag("json");
+  assertTogether(given);
   if (address !== undefined) return await onDevice(address, given);
+  const { result, failures, incomplete } = await onSoftwareCards(given);
   const pcapIn = given.text("pcap-in");
   const pcapOut = given.text("pcap-out");
+  // The devices are closed: the capture is complete.
+  const compared = pcapIn && pcapOut && incomplete === undefined
+    ? { ...result, ...comparePcaps(pcapIn, pcapOut) }
+    : result;
+  report(compared, display(json));
+  if (json) console.log(JSON.stringify(compared));
+  if (incomplete !== undefined) throw incomplete;
+  return succeeded(compared) && failures.length === 0 ? 0 : 1;
+}
+
+/** What two software cards left. */
+interface Outcome {
+  readonly result: DemoResult;
+  readonly failures: Run["failures"];
+  /** Why the capture that card B was to write lacks frames. */
+  readonly incomplete?: unknown;
+}
+
+/** Forwards between two software cards. */
+async function onSoftwareCards(given: Given): Promise<Outcome> {
+  const isCapture = given.has("pcap-in");
   const config = {
     queues: given.number("queues") || CARD_QUEUES,
     irqTimeoutMs: given.number("irq-timeout"),
     promiscuous: true,
     // A capture may hold anything that fits a packet chain.
-    ...(pcapIn ? { maxFrameSize: LONGEST_FRAME } : {}),
+    ...(isCapture ? { maxFrameSize: LONGEST_FRAME } : {}),
   };
-  await using a = await openDevice({ ...config, address: source(given) });
-  // Nothing is to wait for the workers to start.
-  simControls(a).wire.pause();
-  await using b = await openDevice({ ...config, address: sink(given) });
-  await using running = await run([a, b], {
-    worker: FORWARDER,
-    args: { batch: given.number("batch") },
-  });
-  const bench = new Bench(a, b, running);
-  // A capture is played to its end.
-  const limit = pcapIn ? Infinity : given.number("seconds");
-  const seconds = await bench.generate(limit);
-  await bench.drain();
-  await running.stop();
-  const result = bench.result(seconds);
-  const compared = pcapIn && pcapOut
-    ? { ...result, ...comparePcaps(pcapIn, pcapOut) }
-    : result;
-  report(compared, given.flag("json"));
-  return succeeded(compared, running) ? 0 : 1;
+  let outcome: Outcome | undefined;
+  try {
+    await using a = await openDevice({ ...config, address: source(given) });
+    // Nothing is to wait for the workers to start.
+    simControls(a).wire.pause();
+    await using b = await openDevice({ ...config, address: sink(given) });
+    await using running = await run([a, b], {
+      worker: FORWARDER,
+      args: { batch: given.number("batch") },
+    });
+    const bench = new Bench(a, b, running, display(given.flag("json")));
+    // A capture is played to its end.
+    const limit = isCapture ? Infinity : given.number("seconds");
+    const seconds = await bench.generate(limit);
+    await bench.drain();
+    await running.stop();
+    outcome = { result: bench.result(seconds), failures: running.failures };
+  } catch (error) {
+    if (outcome === undefined) throw error;
+    // Closing writes out what is left of the capture.
+    outcome = { ...outcome, incomplete: error };
+  }
+  return outcome;
+}
+
+/** Refuses options that would have no effect. */
+function assertTogether(given: Given): void {
+  const refuse = (names: readonly string[], why: string) => {
+    const wrong = names.find((name) => given.has(name));
+    if (wrong !== undefined) throw new UsageError(`--${wrong} ${why}`);
+  };
+  if (given.has("pcap-in")) {
+    refuse(
+      ["rate", "size", "seconds"],
+      "does not go with --pcap-in: a capture has its own frames, and is played to its end",
+    );
+  }
+  if (given.has("device")) {
+    refuse(["pcap-in", "pcap-out", "rate"], "is for the software cards");
+  }
 }
 
 /** The demo with `--device`. */
 async function onDevice(address: string, given: Given): Promise<number> {
-  const forCards = ["pcap-in", "pcap-out"].find((name) =>
-    given.text(name) !== undefined
-  );
-  const wrong = forCards ?? (given.number("rate") > 0 ? "rate" : undefined);
-  if (wrong !== undefined) {
-    throw new UsageError(`--${wrong} is for the software cards`);
-  }
+  const json = given.flag("json");
   const { result, good } = await demoDevice({
     address,
     queues: given.number("queues") || DEVICE_QUEUES,
@@ -215,9 +262,10 @@ async function onDevice(address: string, given: Given): Promise<number> {
     traffic: { flows: FLOWS, size: given.number("size") || "imix" },
     batch: given.number("batch"),
     irqTimeoutMs: given.number("irq-timeout"),
+    display: display(json),
   });
-  reportDevice(result);
-  if (given.flag("json")) console.log(JSON.stringify(result));
+  reportDevice(result, display(json));
+  if (json) console.log(JSON.stringify(result));
   return good ? 0 : 1;
 }
 
@@ -246,9 +294,11 @@ class Bench {
   readonly #a: Device;
   readonly #b: Device;
   readonly #running: Run;
+  readonly #display: Display;
   #stopped = false;
 
-  constructor(a: Device, b: Device, running: Run) {
+  constructor(a: Device, b: Device, running: Run, display: Display) {
+    this.#display = display;
     this.#a = a;
     this.#b = b;
     this.#running = running;
@@ -258,7 +308,7 @@ class Bench {
   async generate(seconds: number): Promise<number> {
     using _signals = stopOnSignals(() => this.#stopped = true);
     const { wire } = simControls(this.#a);
-    const table = new LiveTable(COLUMNS);
+    const table = new LiveTable(COLUMNS, this.#display.live);
     wire.pause(false);
     const start = performance.now();
     const until = start + seconds * 1000;
@@ -382,7 +432,7 @@ function rows(
   });
 }
 
-function report(result: DemoResult, json: boolean): void {
+function report(result: DemoResult, { say }: Display): void {
   const figures: (keyof DemoResult)[] = [
     "generated",
     "received",
@@ -394,19 +444,18 @@ function report(result: DemoResult, json: boolean): void {
     "reordered",
     "violations",
   ];
-  console.log(
+  say(
     `\n${result.device} (${result.driver}), ${result.queues} queues, ${result.seconds} s: ${result.mpps} million frames a second`,
   );
-  console.log(formatTable(
+  say(formatTable(
     figures.map((title) => ({ title, align: "right" as const })),
     [figures.map((name) => result[name] as number)],
   ));
   const { generated: seen, sent: delivered, undelivered, skipped } = result;
   if (skipped > 0) {
-    console.log(`${skipped} frames of the capture are too long for any card`);
+    say(`${skipped} frames of the capture are too long for any card`);
   }
-  console.log(lastLine({ seen, delivered, undelivered }));
-  if (json) console.log(JSON.stringify(result));
+  say(lastLine({ seen, delivered, undelivered }));
 }
 
 /** What vanished without a counter, or is stuck on its way: in a card, in a ring. */
@@ -415,10 +464,9 @@ function lostIn({ undelivered }: Account): number {
   return totalOf({ unaccounted, inCard, inRing, unsent });
 }
 
-function succeeded(result: DemoResult, { failures }: Run): boolean {
+function succeeded(result: DemoResult): boolean {
   const { lost, corrupted, reordered, violations } = result;
-  return lost === 0 && corrupted === 0 && reordered === 0 &&
-    violations === 0 && failures.length === 0;
+  return lost === 0 && corrupted === 0 && reordered === 0 && violations === 0;
 }
 
 function total(

@@ -24,7 +24,7 @@ import {
   wireCounters,
 } from "../sim/wires/wire.ts";
 import type { EchoArgs } from "./echo_worker.ts";
-import { type Column, formatTable, LiveTable } from "./table.ts";
+import { type Column, type Display, formatTable, LiveTable } from "./table.ts";
 
 const WORKER = new URL("./echo_worker.ts", import.meta.url);
 const TICK_MS = 1000;
@@ -46,9 +46,11 @@ export interface DeviceDemoOptions {
   readonly batch: number;
   /** As in `DeviceConfig`. */
   readonly irqTimeoutMs: number;
+  /** Where its table goes. */
+  readonly display: Display;
 }
 
-/** What the demo found: the last line with `--json`. */
+/** What the demo found: the output with `--json`. */
 export interface DeviceDemoResult {
   /** Driver of the device. */
   readonly driver: string;
@@ -119,7 +121,13 @@ export async function demoDevice(
     window: Math.min(device.rxQueueDepth, device.txQueueDepth) / 2,
   };
   await using running = await run(device, { worker: WORKER, args });
-  const echo = new Echo(device, running, counters, elsewhere.flat());
+  const echo = new Echo(
+    device,
+    running,
+    counters,
+    elsewhere.flat(),
+    options.display,
+  );
   const seconds = await echo.generate(options.seconds);
   await echo.drain();
   await running.stop();
@@ -137,6 +145,7 @@ class Echo {
   readonly #wires: readonly Float64Array[];
   /** What came back on other queues than its own. */
   readonly #elsewhere: readonly Float64Array[];
+  readonly #display: Display;
   #stopped = false;
 
   constructor(
@@ -144,7 +153,9 @@ class Echo {
     running: Run,
     counters: readonly SharedArrayBuffer[],
     elsewhere: readonly SharedArrayBuffer[],
+    display: Display,
   ) {
+    this.#display = display;
     this.#device = device;
     this.#running = running;
     this.#wires = counters.map(wireCounters);
@@ -154,7 +165,7 @@ class Echo {
   /** Lets the workers generate for so many seconds, or until a signal. Returns the seconds it took. */
   async generate(seconds: number): Promise<number> {
     using _signals = stopOnSignals(() => this.#stopped = true);
-    const table = new LiveTable(COLUMNS);
+    const table = new LiveTable(COLUMNS, this.#display.live);
     const start = performance.now();
     const until = start + seconds * 1000;
     let last = this.#running.stats();
@@ -293,7 +304,10 @@ function rows(
 }
 
 /** Shows the result, and on standard error what may have gone wrong. */
-export function reportDevice(result: DeviceDemoResult): void {
+export function reportDevice(
+  result: DeviceDemoResult,
+  { say }: Display,
+): void {
   const figures: (keyof DeviceDemoResult)[] = [
     "generated",
     "received",
@@ -305,15 +319,15 @@ export function reportDevice(result: DeviceDemoResult): void {
     "reordered",
     "duplicated",
   ];
-  console.log(
+  say(
     `\n${result.device} (${result.driver}), ${result.queues} queues, ${result.seconds} s: ${result.mpps} million frames a second, there and back`,
   );
-  console.log(formatTable(
+  say(formatTable(
     figures.map((title) => ({ title, align: "right" as const })),
     [figures.map((name) => result[name] as number)],
   ));
   const { generated: seen, lost, undelivered } = result;
-  console.log(lastLine({ seen, delivered: seen - lost, undelivered }));
+  say(lastLine({ seen, delivered: seen - lost, undelivered }));
   const hint = hintFor(result);
   if (hint !== undefined) console.error(`ixl: ${hint}`);
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import denoJson from "../../deno.json" with { type: "json" };
+import { assertSettings } from "../environment.ts";
 import {
   type Command,
   definitionList,
@@ -120,6 +121,7 @@ async function dispatch(args: readonly string[]): Promise<number> {
       console.log(`ixl ${denoJson.version} (Deno ${Deno.version.deno})`);
       return 0;
     default:
+      assertSettings();
       return await (await find(first).load()).main(rest);
   }
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readEnv } from "../log.ts";
+import { readEnv } from "../environment.ts";
 
 /** A column of a table. */
 export interface Column {
@@ -69,7 +69,7 @@ function pad(text: string, width: number, align: Column["align"]): string {
   return align === "right" ? text.padStart(width) : text.padEnd(width);
 }
 
-/** Where a live table goes; the default is standard output. */
+/** Where a live table goes. */
 export interface LiveTableOutput {
   /** Takes text. */
   readonly write: (text: string) => void;
@@ -102,11 +102,11 @@ export class LiveTable {
 
   /**
    * @param columns Its columns.
-   * @param output Where it goes.
+   * @param output Where it goes: standard output, unless that is for something else.
    */
   constructor(
     columns: readonly Column[],
-    output: LiveTableOutput = standardOutput(),
+    output: LiveTableOutput = liveOutput(Deno.stdout),
   ) {
     this.#columns = columns;
     this.#output = output;
@@ -141,11 +141,15 @@ export class LiveTable {
   }
 }
 
-function standardOutput(): LiveTableOutput {
+/** What {@linkcode liveOutput} writes to. */
+type Stream = Pick<typeof Deno.stdout, "isTerminal" | "writeSync">;
+
+/** A live table's way to a stream. */
+function liveOutput(stream: Stream): LiveTableOutput {
   const encoder = new TextEncoder();
-  const terminal = Deno.stdout.isTerminal();
+  const terminal = stream.isTerminal();
   return {
-    write: (text) => writeAll(encoder.encode(text)),
+    write: (text) => writeAll(stream, encoder.encode(text)),
     terminal,
     // A terminal that does not know its size says 0.
     width: () => Deno.consoleSize().columns || Infinity,
@@ -153,8 +157,26 @@ function standardOutput(): LiveTableOutput {
   };
 }
 
-function writeAll(bytes: Uint8Array): void {
+function writeAll(stream: Stream, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length;) {
-    at += Deno.stdout.writeSync(bytes.subarray(at));
+    at += stream.writeSync(bytes.subarray(at));
   }
+}
+
+/** Where a command says what is for people. */
+export interface Display {
+  /** For a {@linkcode LiveTable}. */
+  readonly live: LiveTableOutput;
+  /** Writes a line. */
+  readonly say: (line: string) => void;
+}
+
+/**
+ * Where tables and sentences go: to standard output, and with `--json` to standard error, because standard output is
+ * for the object then.
+ */
+export function display(json: boolean): Display {
+  return json
+    ? { live: liveOutput(Deno.stderr), say: (line) => console.error(line) }
+    : { live: liveOutput(Deno.stdout), say: (line) => console.log(line) };
 }

@@ -14,7 +14,8 @@ import {
   PAGE_SIZE,
   unlockPages,
 } from "../ffi/mapping.ts";
-import { log, readEnv } from "../log.ts";
+import { setting } from "../environment.ts";
+import { log } from "../log.ts";
 import { ContiguousPages } from "./contiguous.ts";
 
 /** 2 MiB, the page size that x86-64 and arm64 (with 4 KiB base pages) share. */
@@ -137,7 +138,7 @@ export class DmaMemory {
     const wanted = options.backing ?? "auto";
     if (options.contiguous) return DmaMemory.#allocateContiguous(options);
     if (wanted !== "auto") return DmaMemory.#allocateOn(wanted, options);
-    const policy = readEnv("IXL_HUGEPAGES") ?? "auto";
+    const policy = setting("IXL_HUGEPAGES") ?? "auto";
     if (policy === "never") return DmaMemory.#allocateOn("plain", options);
     try {
       return DmaMemory.#allocateOn("hugepages", options);

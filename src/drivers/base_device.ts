@@ -22,6 +22,7 @@ import {
 } from "../errors.ts";
 import { log, repeatedly } from "../log.ts";
 import {
+  DEFAULT_ENTRY_SIZE,
   type Handle,
   INDEX_BITS,
   Mempool,
@@ -39,7 +40,7 @@ import {
   type QueueMemory,
 } from "./device_memory.ts";
 import { LinkWatch } from "./link_watch.ts";
-import { Word } from "./queue_control.ts";
+import { DEVICE_TOKEN, Word } from "./queue_control.ts";
 import { until } from "./wait.ts";
 
 /** How long the user of a queue may take to follow a change of its pool. */
@@ -50,10 +51,10 @@ const RELEASE_INTERVAL_MS = 200;
 const STATISTICS_INTERVAL_MS = 60_000;
 /** How soon the wish of the kernel to remove the device is seen. */
 const REMOVAL_INTERVAL_MS = 100;
-/** In the place of an owner's token while the device itself looks after a queue's pool. */
-const DEVICE_TOKEN = -1;
 /** How long the packets of another device may stay in a transmit ring before the queue is stopped for their sake. */
 const RECALL_TIMEOUT_MS = 1000;
+/** Octets in front of a frame, or in it, that `maxFrameSize` does not count: a virtio header, a VLAN tag. */
+const HEADER_ALLOWANCE = 16;
 /** The handle in a slot, without the marks of a driver: handles stay below 2³⁰. */
 const SLOT_HANDLE = 0x3fffffff;
 const MULTICAST_BIT = 1;
@@ -228,6 +229,26 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     };
   }
 
+  /** What the device writes into one packet buffer of this size. */
+  protected bufferBytes(entrySize: number): number {
+    return entrySize;
+  }
+
+  /** Enough to receive a frame while the program has the one before it; a card keeps one buffer in reserve. */
+  #checkPool(): void {
+    const { poolEntries, maxFrameSize } = this.config;
+    if (poolEntries === 0) return;
+    const entrySize = this.config.entrySize || DEFAULT_ENTRY_SIZE;
+    const longest = maxFrameSize + HEADER_ALLOWANCE;
+    const each = Math.ceil(longest / this.bufferBytes(entrySize));
+    const least = 2 * each + 1;
+    if (poolEntries >= least) return;
+    throw new ConfigError(
+      "poolEntries",
+      `a pool of ${poolEntries} is too small to receive: frames of ${maxFrameSize} bytes need at least ${least} buffers of ${entrySize}`,
+    );
+  }
+
   get closed(): boolean {
     return this.#closing !== undefined;
   }
@@ -237,6 +258,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     await this.prepare();
     this.checkConfig();
     this.#checkVectors();
+    this.#checkPool();
     this.step("allocating memory");
     const { bus, config } = this;
     const memory = DeviceMemory.allocate(bus, config, this.memorySizes);

@@ -7,12 +7,17 @@ import { setImmediate } from "node:timers";
 import { Batch } from "../batch.ts";
 import type { DeviceConfig } from "../config.ts";
 import type { QueueDescription, RxQueue } from "../device_api.ts";
-import { DeviceTimeoutError } from "../errors.ts";
+import { DeviceTimeoutError, IxlError } from "../errors.ts";
 import { AdaptiveSwitch } from "../irq/adaptive.ts";
 import { IrqLine, Sleeper, yieldCpu } from "../irq/line.ts";
 import { Mempool } from "../mempool.ts";
 import { QueueCounters, Slot } from "../stats.ts";
-import { assertNotClosed, QueueControl, Word } from "./queue_control.ts";
+import {
+  assertNotClosed,
+  DEVICE_TOKEN,
+  QueueControl,
+  Word,
+} from "./queue_control.ts";
 
 /** Empty polls before the rest of the time slice goes to whoever else wants this core. */
 const EMPTY_POLLS_BEFORE_YIELD = 64;
@@ -259,7 +264,7 @@ export abstract class BaseRxQueue implements RxQueue {
       return false;
     }
     const owner = Atomics.compareExchange(words, Word.Owner, 0, this.#token);
-    if (owner !== 0 && owner !== this.#token) return false;
+    if (owner !== 0 && owner !== this.#token) return this.#failFor(owner);
     this.#left = this.#leaving = false;
     if (this.#fastPath === NO_FAST_PATH) {
       this.#fastPath = this.fastPath(this.#token, () => this.#onRound()) ??
@@ -267,6 +272,15 @@ export abstract class BaseRxQueue implements RxQueue {
     }
     this.counters.lows[Slot.polling] = this.polling ? 1 : 0;
     return true;
+  }
+
+  /** Another one has the queue. That is a mistake, unless it has been handed over, or is resized right now. */
+  #failFor(owner: number): false {
+    if (this.#left || owner === DEVICE_TOKEN) return false;
+    throw new IxlError(
+      "device-busy",
+      `queue ${this.index} already has a worker, or another isolate that receives on it: stop that one first, or take the queue over with rebindIrq()`,
+    );
   }
 
   /** Lets go of the queue, if this object has it. */

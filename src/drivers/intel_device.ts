@@ -4,6 +4,7 @@
  * @module
  */
 import type { PciBusDevice } from "../bus/bus.ts";
+import { rxBufferKiB } from "./advanced/rx.ts";
 import { BaseDevice, type LocalPair } from "./base_device.ts";
 import type { MacFilter } from "./mac_filter.ts";
 import type { ReceiveMode } from "./receive_mode.ts";
@@ -15,6 +16,10 @@ export abstract class IntelDevice<Pair extends LocalPair>
   protected abstract readonly filter: MacFilter;
   /** Promiscuous, multicast, VLANs. */
   protected abstract readonly mode: ReceiveMode;
+
+  protected override bufferBytes(entrySize: number): number {
+    return rxBufferKiB(entrySize) * 1024;
+  }
 
   override queue(index: number): Pair {
     return super.queue(index) as Pair;

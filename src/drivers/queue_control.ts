@@ -6,6 +6,9 @@
 
 import { IxlError } from "../errors.ts";
 
+/** In the place of an owner's token while the device itself looks after a queue's pool. */
+export const DEVICE_TOKEN = -1;
+
 /** Words of the control block, one Int32 each. */
 export const Word = {
   /** Not 0: whoever uses the queue shall stop. */

@@ -28,6 +28,14 @@ export interface BitWait {
  */
 const LEAST_TIMEOUT_MS = 1000;
 
+/** What to look at when a chip does not do what its datasheet says. */
+export const CHIP_ADVICE =
+  "the card is hung, gone, or not the chip that it says it is: look at the kernel's log, and open the device again";
+
+/** What to look at when another user of the card keeps a lock. */
+export const LOCK_ADVICE =
+  "the card's firmware is busy or hung, or another driver uses the card: try again, then power the machine off and on";
+
 /** Lets time pass, and the event loop run. */
 export function delay(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -67,6 +75,7 @@ export async function waitForBits(
       set ? 1 : 0
     }`,
     timeoutMs,
+    CHIP_ADVICE,
   );
 }
 

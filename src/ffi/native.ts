@@ -7,7 +7,8 @@
  * @module
  */
 import { IxlError } from "../errors.ts";
-import { log, readEnv } from "../log.ts";
+import { readEnv } from "../environment.ts";
+import { log } from "../log.ts";
 
 const SYMBOLS = {
   ixl_version: { parameters: [], result: "u32" },

@@ -29,6 +29,7 @@ export * from "./capture.ts";
 export * from "./capture_clock.ts";
 export * from "./capture_decoder.ts";
 export * from "./capture_file.ts";
+export * from "./capture_output.ts";
 export * from "./capture_reader.ts";
 export * from "./checksum.ts";
 export * from "./ethernet.ts";

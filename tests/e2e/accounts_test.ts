@@ -208,3 +208,16 @@ Deno.test("generate accounts for its frames, and for those that arrive", async (
   assertBalanced(books);
   assert(books.delivered > 0);
 });
+
+Deno.test("frames into a cable with nobody at its other end are counted as such", async () => {
+  await using process = new CliProcess([
+    ...["forward", "sim:generator?count=100", "sim:pair/lonely", "--json"],
+  ]);
+  await process.prints(/forwarding from/);
+  process.signal("SIGINT");
+  const { code, stdout } = await process.ended();
+  assertEquals(code, 0);
+  const books = lastJson<Books>(stdout);
+  assertBalanced(books, 0);
+  assert(books.unconnected > 0);
+});

@@ -103,12 +103,32 @@ Deno.test("demo --device takes no frames of others for its own", async () => {
   assertStringIncludes(stderr, "all frames that came are from others");
 });
 
-Deno.test("demo --device refuses what is for software cards", async () => {
-  const args = ["--device", "sim:loopback", "--rate", "1"];
-  const { code, stderr } = await runCli(["demo", ...args]);
-  assertEquals(code, 2);
-  assertStringIncludes(stderr, "--rate is for the software cards");
-});
+for (
+  const [args, says] of [
+    ["--device sim:loopback --rate 1", "--rate is for the software cards"],
+    ["--device sim:loopback --pcap-in F", "--pcap-in is for the software"],
+    ["--pcap-in F --rate 10", "--rate does not go with --pcap-in"],
+    ["--pcap-in F --size 100", "--size does not go with --pcap-in"],
+    ["--pcap-in F --seconds 1", "--seconds does not go with --pcap-in"],
+  ]
+) {
+  Deno.test(`demo ${args} is refused`, async () => {
+    const { code, stderr } = await runCli(["demo", ...args.split(" ")]);
+    assertEquals(code, 2);
+    assertStringIncludes(stderr, says);
+  });
+}
+
+for (const args of ["--seconds 0.1", "--device sim:loopback --seconds 0.1"]) {
+  Deno.test(`demo ${args} --json prints one JSON object, and tables elsewhere`, async () => {
+    const given = [...args.split(" "), "--json"];
+    const { code, stdout, stderr } = await runCli(["demo", ...given]);
+    assertEquals(code, 0, stderr);
+    const result: Pick<DemoResult, "generated"> = JSON.parse(stdout);
+    assertGreater(result.generated, 0);
+    assertStringIncludes(stderr, "delivered");
+  });
+}
 
 for (const queues of [1, 3, 4]) {
   Deno.test(`demo forwards on ${queues} queues`, async () => {
@@ -199,16 +219,16 @@ Deno.test("demo accounts for the frames of a capture that a card does not delive
   const frames = Array.from({ length: 9 }, (_, i) => frame(i + 1));
   Deno.writeFileSync(input, captureOf([...strange, ...frames]));
   const args = ["demo", "--pcap-in", input, "--pcap-out", output, "--json"];
-  const { code, stdout } = await runCli(args);
-  assertEquals(code, 0, stdout);
-  const result = lastJson<DemoResult>(stdout);
+  const { code, stdout, stderr } = await runCli(args);
+  assertEquals(code, 0, stderr);
+  const result: DemoResult = JSON.parse(stdout);
   assertClean(result);
   const { generated, sent, skipped, undelivered } = result;
   assertEquals([generated, sent, skipped], [12, 9, 1]);
   const { control, filtered, tooLong } = undelivered;
   // The card counts control frames of an unknown kind as filtered.
   assertEquals([control, filtered, tooLong], [1, 1, 1]);
-  assertMatch(stdout, /not delivered: 3 of 12 frames: 1 too long, 1 kept by/);
+  assertMatch(stderr, /not delivered: 3 of 12 frames: 1 too long, 1 kept by/);
   await Deno.remove(folder, { recursive: true });
 });
 

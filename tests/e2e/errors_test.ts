@@ -26,6 +26,18 @@ Deno.test("an unknown command ends the process with 2", async () => {
   await fails(["fly"], 2, /there is no command fly: use list, /);
 });
 
+Deno.test("a setting that has no such value is named with those that it has", async () => {
+  const values = {
+    IXL_HUGEPAGES: /IXL_HUGEPAGES: "bogus" .* use auto, never, require/,
+    IXL_DEBUG: /IXL_DEBUG: "bogus" .* use 0, 1/,
+    IXL_LOG: /IXL_LOG: "bogus" .* use debug, info, warn, error, silent/,
+  };
+  for (const [name, message] of Object.entries(values)) {
+    const env = { [name]: "bogus" };
+    await fails(["demo", "--seconds", "1"], 2, message, { env });
+  }
+});
+
 Deno.test("an unknown device is named", async () => {
   await fails(["info", "eth7"], 1, /there is no network card "eth7"/);
   await fails(["info", "0000:99:00.0"], 1, /no network card "0000:99:00\.0"/);
@@ -55,6 +67,14 @@ Deno.test("a missing FFI permission is named with its flag", async () => {
 Deno.test("a file that cannot be written is named", async () => {
   const args = ["capture", "sim:loopback", "/no/such/folder/x.pcap"];
   await fails(args, 1, /\/no\/such\/folder\/x\.pcap/);
+});
+
+Deno.test("a full disk is named before anything is played", async () => {
+  // Deno opens devices only for a program that may do everything.
+  const options = { permissions: ["-A"] };
+  const message = /cannot write to \/dev\/full: .*the disk is full/;
+  const address = "sim:pcap?out=/dev/full";
+  await fails(["forward", "sim:sink", address], 1, message, options);
 });
 
 Deno.test("a missing write permission is named", async () => {

@@ -25,7 +25,7 @@ interface Part {
 const PARTS: Record<string, Part> = {
   // Bytes and values: they know nobody.
   net:      { paths: ["src/net"], mayImport: [] },
-  base:     { paths: ["src/errors.ts", "src/log.ts", "src/platform.ts", "src/config.ts", "src/stats.ts", "src/spsc_ring.ts"], mayImport: [] },
+  base:     { paths: ["src/errors.ts", "src/environment.ts", "src/log.ts", "src/platform.ts", "src/config.ts", "src/stats.ts", "src/spsc_ring.ts"], mayImport: [] },
 
   // The machine.
   ffi:      { paths: ["src/ffi"], mayImport: ["base"] },

@@ -51,7 +51,10 @@ export const SIM_ADDRESSES: readonly (readonly [string, string])[] = [
     "UDP flows, numbered and filled so that a sink can check every byte (size=0: a mix of sizes)",
   ],
   ["sim:sink?out=FILE", "checks what a generator made, and may write a pcap"],
-  ["sim:pair/NAME", "a cable between the two cards that name it"],
+  [
+    "sim:pair/NAME",
+    "a cable between the two cards of this program that name it",
+  ],
   ["sim:pcap?in=FILE&out=FILE", "plays a pcap or pcapng, and writes a pcap"],
   ["sim:tap/NAME", "a TAP device of the kernel (needs CAP_NET_ADMIN)"],
 ];

@@ -52,6 +52,9 @@ export const ENTRY_WORDS = 4;
 export const CHANNEL_ENTRIES = 256;
 const MASK = CHANNEL_ENTRIES - 1;
 const READ_TIMEOUT_MS = 10_000;
+/** What to look at when the software card does not answer. */
+export const STARVED =
+  "its worker gets no time: the machine is overloaded, or the program was stopped for a while";
 /** Looks at the answer before the caller goes to sleep for it. */
 const SPINS_BEFORE_SLEEP = 200;
 
@@ -109,6 +112,7 @@ class Channel {
             offset.toString(16)
           }`,
           READ_TIMEOUT_MS,
+          STARVED,
         );
       }
       Atomics.wait(words, Layout.ReplyCount, before, 50);
@@ -126,6 +130,7 @@ class Channel {
         throw new DeviceTimeoutError(
           "room for a register write to the software card",
           READ_TIMEOUT_MS,
+          STARVED,
         );
       }
       yieldCpu();

@@ -5,7 +5,7 @@
  * @module
  */
 import { receiveMessageOnPort } from "node:worker_threads";
-import { ConfigError, IxlError } from "../../errors.ts";
+import { ConfigError, IxlError, type IxlErrorCode } from "../../errors.ts";
 import { loadNative } from "../../ffi/native.ts";
 import { IrqLine, Sleeper, yieldCpu } from "../../irq/line.ts";
 import { Card } from "../../sim/card.ts";
@@ -77,8 +77,11 @@ class Server {
         } else if (idle > YIELD_ROUNDS) yieldCpu();
       }
     } finally {
-      for (const card of [...this.#sockets.keys()]) this.#close(card);
-      Atomics.store(this.#world, World.Ended, 1);
+      try {
+        for (const card of [...this.#sockets.keys()]) this.#close(card);
+      } finally {
+        Atomics.store(this.#world, World.Ended, 1);
+      }
     }
   }
 
@@ -144,13 +147,8 @@ class Server {
     try {
       return this.#perform(request);
     } catch (error) {
-      const code = error instanceof IxlError
-        ? error.code
-        : error instanceof Deno.errors.NotFound
-        ? "device-not-found"
-        : "bad-config";
       const message = error instanceof Error ? error.message : String(error);
-      return { ok: false, code, message };
+      return { ok: false, code: codeOf(error, request.op), message };
     }
   }
 
@@ -200,7 +198,7 @@ class Server {
   }
 
   #open(number: number, spec: SimSpec, counters: SharedArrayBuffer): void {
-    const wire = this.#wires.plug(number, spec, counters);
+    const wire = this.#wires.plug(spec, counters);
     const lines: (IrqLine | undefined)[] = [];
     const card = new Card({
       model: spec.model,
@@ -217,8 +215,11 @@ class Server {
     const socket = this.#sockets.get(number);
     if (!socket) return;
     this.#sockets.delete(number);
-    this.#wires.unplug(number, socket.wire);
-    this.#afterPlugging();
+    try {
+      this.#wires.unplug(socket.wire);
+    } finally {
+      this.#afterPlugging();
+    }
   }
 
   #afterPlugging(): void {
@@ -278,4 +279,14 @@ function reply(words: Int32Array, value: number): void {
 function defaultMac(card: number): string {
   const low = (card + 1) & 0xff;
   return `02:00:00:00:00:${low.toString(16).padStart(2, "0")}`;
+}
+
+/** What an error is to whoever asked for something. */
+function codeOf(error: unknown, op: SimRequest["op"]): IxlErrorCode {
+  if (error instanceof IxlError) return error.code;
+  if (op !== "open") return "system";
+  // The rest is in the address: a name without a file, a file that is no capture, an option that is out of range.
+  return error instanceof Deno.errors.NotFound
+    ? "device-not-found"
+    : "bad-config";
 }

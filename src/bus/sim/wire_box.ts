@@ -15,11 +15,11 @@ import { TeeWire } from "../../sim/wires/tee.ts";
 import type { Wire } from "../../sim/wires/wire.ts";
 import type { SimSpec, WireSpec } from "./address.ts";
 
-/** The two directions of a cable, and the cards in its ends. */
+/** The two directions of a cable, and what is in its ends. */
 interface Cable {
   readonly there: SharedArrayBuffer;
   readonly back: SharedArrayBuffer;
-  readonly ends: [number | undefined, number | undefined];
+  readonly ends: [PairWire | undefined, PairWire | undefined];
 }
 
 /** Makes wires from their descriptions, and knows which cards share a cable. */
@@ -27,15 +27,14 @@ export class WireBox {
   readonly #cables = new Map<string, Cable>();
 
   /** The wire for a card that is plugged in. Throws what the wire throws. */
-  plug(card: number, spec: SimSpec, counters: SharedArrayBuffer): Wire {
-    const { wire } = spec;
+  plug({ wire }: SimSpec, counters: SharedArrayBuffer): Wire {
     switch (wire.type) {
       case "loopback": {
         const way = frameQueueBuffer(DEFAULT_PAIR_BYTES);
         return new PairWire(way, way, counters);
       }
       case "pair":
-        return this.#plugCable(card, wire.name, counters);
+        return this.#plugCable(wire.name, counters);
       case "generator":
         return generator(wire, counters);
       case "sink":
@@ -48,16 +47,18 @@ export class WireBox {
   }
 
   /** Takes a card's wire away. */
-  unplug(card: number, wire: Wire): void {
-    wire.close();
+  unplug(wire: Wire): void {
     for (const [name, { ends }] of this.#cables) {
-      const end = ends.indexOf(card);
-      if (end >= 0) ends[end] = undefined;
+      const end = ends.indexOf(wire as PairWire);
+      if (end < 0) continue;
+      ends[end] = undefined;
+      setConnected(ends);
       if (ends.every((other) => other === undefined)) this.#cables.delete(name);
     }
+    wire.close();
   }
 
-  #plugCable(card: number, name: string, counters: SharedArrayBuffer): Wire {
+  #plugCable(name: string, counters: SharedArrayBuffer): Wire {
     const cable = this.#cables.get(name) ?? {
       there: frameQueueBuffer(DEFAULT_PAIR_BYTES),
       back: frameQueueBuffer(DEFAULT_PAIR_BYTES),
@@ -70,12 +71,21 @@ export class WireBox {
         `both ends of the cable sim:pair/${name} are taken: choose another name`,
       );
     }
-    cable.ends[end] = card;
     this.#cables.set(name, cable);
-    const { there, back } = cable;
-    return end === 0
+    const { there, back, ends } = cable;
+    const wire = end === 0
       ? new PairWire(back, there, counters)
       : new PairWire(there, back, counters);
+    ends[end] = wire;
+    setConnected(ends);
+    return wire;
+  }
+}
+
+function setConnected(ends: Cable["ends"]): void {
+  const isWhole = ends.every((end) => end !== undefined);
+  for (const end of ends) {
+    if (end !== undefined) end.isConnected = isWhole;
   }
 }
 

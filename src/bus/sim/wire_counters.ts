@@ -20,8 +20,9 @@ export const FATES: readonly WireCounterName[] = [
  *   that it kept, `filtered`, `missed` for want of a buffer, those `waiting` in its packet buffer now, and those that
  *   a `reset` found there. Together they are all that were generated.
  * - The sink: `received` frames and `receivedBytes`, of these `corrupted`, `reordered`, `duplicated`, `foreign` (not
- *   of a generator), the sequence numbers that are `missing`, and besides them the `overflow`: frames that the card
- *   sent and that found no room on the wire
+ *   of a generator), the sequence numbers that are `missing`, and besides them what the card sent in vain: the
+ *   `overflow`, frames that found no room on the wire, and those into an `unconnected` cable, which nobody has at its
+ *   other end
  */
 export type WireCounterName =
   | "generated"
@@ -45,7 +46,8 @@ export type WireCounterName =
   | "duplicated"
   | "missing"
   | "foreign"
-  | "overflow";
+  | "overflow"
+  | "unconnected";
 
 /** Live counters of a wire, and the word that stops its source. */
 export class WireCounters {

@@ -13,7 +13,7 @@ import {
   type IxlErrorCode,
 } from "../../errors.ts";
 import { IrqLine } from "../../irq/line.ts";
-import { World, WORLD_BYTES } from "./channel.ts";
+import { STARVED, World, WORLD_BYTES } from "./channel.ts";
 import type { SimReply, SimRequest, SimStart } from "./protocol.ts";
 
 const START_TIMEOUT_MS = 30_000;
@@ -134,6 +134,7 @@ export class SimWorld {
         throw new DeviceTimeoutError(
           `the software card's answer to "${request.op}"`,
           CALL_TIMEOUT_MS,
+          STARVED,
         );
       }
       Atomics.wait(this.#view, World.Answered, answered, 50);
@@ -173,6 +174,7 @@ export class SimWorld {
             new DeviceTimeoutError(
               "start of the software card's worker",
               START_TIMEOUT_MS,
+              STARVED,
             ),
           ),
         START_TIMEOUT_MS,

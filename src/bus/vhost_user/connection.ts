@@ -256,6 +256,7 @@ export class Connection {
     return new DeviceTimeoutError(
       `${this.peer} ${verb} ${requestName(request)}`,
       this.timeoutMs,
+      "the backend is busy, hung or stopped: look at its log, or wait longer with ?timeout=MS in the address",
     );
   }
 

@@ -48,7 +48,7 @@ import {
   interval,
   maskQueue,
 } from "./interrupts.ts";
-import { configureReceive } from "./receive.ts";
+import { configureReceive, rxBufferBytes } from "./receive.ts";
 import { resetChip, stopDma, whileOwningMdio } from "./reset.ts";
 import { Rings } from "./rings.ts";
 import { configureRss, writeKey, writeTable } from "./rss.ts";
@@ -100,6 +100,10 @@ export class E1000Device extends IntelDevice<E1000Pair> {
   /** Without MSI-X there is one interrupt for everything. */
   protected override get sharedVector(): boolean {
     return this.bus.interrupts.kind !== "msix";
+  }
+
+  protected override bufferBytes(entrySize: number): number {
+    return rxBufferBytes(entrySize);
   }
 
   protected override checkConfig(): void {

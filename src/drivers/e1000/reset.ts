@@ -19,7 +19,7 @@ import {
   waitForEeprom,
 } from "../intel_gigabit/reset.ts";
 import { insert } from "../register.ts";
-import { delay, waitForBits } from "../wait.ts";
+import { CHIP_ADVICE, delay, waitForBits } from "../wait.ts";
 import { type Chip, MAX_QUEUES } from "./chip.ts";
 import {
   CTRL_CLEAR_ALWAYS_82574,
@@ -97,6 +97,7 @@ async function reset82574(chip: Chip): Promise<void> {
     throw new DeviceTimeoutError(
       "EECD.AUTO_RD becoming 1: the EEPROM",
       EEPROM_TIMEOUT_MS,
+      CHIP_ADVICE,
     );
   }
   await delay(PHY_WAIT_82574_MS);

@@ -6,7 +6,7 @@
 import { DeviceTimeoutError } from "../../errors.ts";
 import { STATUS } from "../intel_gigabit/registers.ts";
 import { extract } from "../register.ts";
-import { delay, until } from "../wait.ts";
+import { delay, LOCK_ADVICE, until } from "../wait.ts";
 import type { Chip } from "./chip.ts";
 import { SW_FW_SYNC, SWSM } from "./registers.ts";
 
@@ -54,6 +54,7 @@ async function acquire(
   throw new DeviceTimeoutError(
     "SW_FW_SYNC (section 8.7.3): the firmware giving the PHY free",
     TIMEOUT_MS,
+    LOCK_ADVICE,
   );
 }
 

@@ -7,7 +7,7 @@ import { DeviceTimeoutError } from "../../errors.ts";
 import { DESCRIPTOR_BYTES } from "../advanced/descriptors.ts";
 import { rxBufferKiB } from "../advanced/rx.ts";
 import { insert } from "../register.ts";
-import { delay, waitForEnable } from "../wait.ts";
+import { CHIP_ADVICE, delay, waitForEnable } from "../wait.ts";
 import type { Chip } from "./chip.ts";
 import {
   DCA_RXCTRL,
@@ -148,6 +148,7 @@ function behindSecurityBlock(chip: Chip, change: () => void): void {
       throw new DeviceTimeoutError(
         "SECRXSTAT.SECRX_RDY (section 8.2.3.12.6) becoming 1",
         SECURITY_TIMEOUT_MS,
+        CHIP_ADVICE,
       );
     }
     change();

@@ -4,7 +4,7 @@
  * @module
  */
 import { DeviceTimeoutError } from "../../errors.ts";
-import { delay, until } from "../wait.ts";
+import { delay, LOCK_ADVICE, until } from "../wait.ts";
 import type { Chip } from "./chip.ts";
 import { STATUS, SW_FW_SYNC, SWSM } from "./registers.ts";
 import { extract, type Register } from "../register.ts";
@@ -56,6 +56,7 @@ async function acquire(
   throw new DeviceTimeoutError(
     `SW_FW_SYNC: the firmware giving the ${what} free`,
     TIMEOUT_MS,
+    LOCK_ADVICE,
   );
 }
 

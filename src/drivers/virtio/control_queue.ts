@@ -21,6 +21,7 @@ import {
 } from "./control_ring.ts";
 import { type AcceptedFeatures, accepts, isLegacy } from "./features.ts";
 import { virtqueueAddresses, virtqueueLayout } from "./layout.ts";
+import { VIRTIO_ADVICE } from "./pci_steps.ts";
 
 /** Descriptors: a power of two, as split rings want it. */
 const DEPTH = 16;
@@ -153,6 +154,7 @@ export class ControlQueue {
         throw new DeviceTimeoutError(
           `answer of the virtio device to ${name}`,
           this.#timeoutMs,
+          VIRTIO_ADVICE,
         );
       }
       if (looks < QUICK_LOOKS) yieldCpu();

@@ -37,6 +37,7 @@ import {
   assertInterrupts,
   type PciDevice,
   resetStatus,
+  VIRTIO_ADVICE,
   writeVector,
 } from "./pci_steps.ts";
 
@@ -228,6 +229,7 @@ export class VirtioPciTransport implements VirtioTransport {
     throw new DeviceTimeoutError(
       `queue_reset of virtqueue ${virtqueue} (section 4.1.4.3) becoming 0`,
       QUEUE_RESET_TIMEOUT_MS,
+      VIRTIO_ADVICE,
     );
   }
 

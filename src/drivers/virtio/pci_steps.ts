@@ -11,6 +11,10 @@ import { type Field, type FieldAccess, NO_VECTOR } from "./pci_registers.ts";
 /** Devices that are hardware may take their time. */
 const RESET_TIMEOUT_MS = 3000;
 
+/** What to look at when a virtio device does not answer. */
+export const VIRTIO_ADVICE =
+  "the hypervisor or the backend that plays the device is hung, or the device is gone: look at its log";
+
 /** A device, for messages, and its registers. */
 export interface PciDevice {
   /** The device. */
@@ -36,6 +40,7 @@ export async function resetStatus(
   throw new DeviceTimeoutError(
     `device_status (section 4.1.4.3) of ${bus.address} becoming 0`,
     RESET_TIMEOUT_MS,
+    VIRTIO_ADVICE,
   );
 }
 

@@ -43,8 +43,11 @@ class ComposedWire implements Wire {
   }
 
   close(): void {
-    this.#source.close();
-    this.#sink.close();
+    try {
+      this.#source.close();
+    } finally {
+      this.#sink.close();
+    }
   }
 }
 

@@ -17,6 +17,8 @@ export class PairWire implements Wire {
   readonly counters: Float64Array;
   readonly #incoming: FrameQueue;
   readonly #outgoing: FrameQueue;
+  /** Whether there is somebody at the other end. */
+  isConnected = true;
 
   /**
    * @param incoming the buffer that the other end calls its outgoing one
@@ -39,9 +41,11 @@ export class PairWire implements Wire {
     return true;
   }
 
-  /** A frame that finds the cable full is lost and counted as overflow. */
+  /** A frame that finds the cable full is lost and counted as overflow; one without another end as unconnected. */
   transmit(frame: Frame): void {
-    if (this.#outgoing.push(frame)) {
+    if (!this.isConnected) {
+      this.counters[WIRE_SLOT.unconnected]++;
+    } else if (this.#outgoing.push(frame)) {
       this.counters[WIRE_SLOT.received]++;
       this.counters[WIRE_SLOT.receivedBytes] += frame.length;
     } else {

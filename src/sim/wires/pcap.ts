@@ -4,8 +4,11 @@
  * @module
  */
 
+import { IxlError } from "../../errors.ts";
+import { log } from "../../log.ts";
 import { CaptureClock } from "../../net/capture_clock.ts";
 import { assertReadTwice, openCaptureToWrite } from "../../net/capture_file.ts";
+import { CaptureOutput, CaptureWriteError } from "../../net/capture_output.ts";
 import { CaptureReader } from "../../net/capture_reader.ts";
 import { encodePcapHeader, PCAP_RECORD_LENGTH } from "../../net/pcap.ts";
 import { type Frame, FRAME_CAPACITY } from "../frame.ts";
@@ -53,6 +56,7 @@ export class PcapWire implements Wire {
    * @throws {PcapError} when the input is no sound capture of Ethernet frames,
    * or a pipe, or when a file is read or written already
    * @throws {Deno.errors.NotFound} and its like when a file cannot be opened
+   * @throws {IxlError} when the disk is full already
    */
   constructor(options: PcapOptions = {}) {
     const { input, output, timing = "asap" } = options;
@@ -95,7 +99,11 @@ export class PcapWire implements Wire {
     return this.#origin + reader.time;
   }
 
-  /** Writes out what is buffered and closes both files. */
+  /**
+   * Writes out what is buffered and closes both files.
+   *
+   * @throws {CaptureWriteError} when the output lacks frames, because the disk was full
+   */
   close(): void {
     this.#reader?.close();
     this.#writer?.close();
@@ -152,24 +160,35 @@ function take(
 /** Writes records through a buffer. */
 class Writer {
   readonly #file: Deno.FsFile;
+  readonly #output: CaptureOutput;
   readonly #buffer = new Uint8Array(OUTPUT_BYTES);
   readonly #view = new DataView(this.#buffer.buffer);
   readonly #clock = new CaptureClock();
   #used = 0;
   #flushedAt = 0;
   #open = true;
+  #failure: CaptureWriteError | undefined;
+  /** Frames in the buffer, and those that were lost after a failure. */
+  #buffered = 0;
+  #lost = 0;
 
   constructor(path: string) {
     this.#file = openCaptureToWrite(path);
-    const header = encodePcapHeader({ littleEndian: true, nanoseconds: true });
-    this.#buffer.set(header);
-    this.#used = header.length;
-    this.#flush();
+    this.#output = new CaptureOutput(this.#file, path);
+    try {
+      this.#output.append(
+        encodePcapHeader({ littleEndian: true, nanoseconds: true }),
+      );
+    } catch (error) {
+      this.#file.close();
+      throw new IxlError("system", (error as Error).message, { cause: error });
+    }
   }
 
   write(frame: Frame): void {
     const { length, u8 } = frame;
     if (!this.#open) return;
+    if (this.#failure) return void this.#lost++;
     if (this.#used + PCAP_RECORD_LENGTH + length > OUTPUT_BYTES) this.#flush();
     const now = this.#clock.now();
     const seconds = Math.floor(now / 1000);
@@ -184,6 +203,7 @@ class Writer {
     const from = at + PCAP_RECORD_LENGTH;
     for (let i = 0; i < length; i++) target[from + i] = u8[i];
     this.#used = from + length;
+    this.#buffered++;
   }
 
   /** Whoever reads the file while it grows waits no longer than this. */
@@ -194,21 +214,36 @@ class Writer {
     }
   }
 
+  /** @throws {CaptureWriteError} when frames are missing in the file */
   close(): void {
     if (!this.#open) return;
     this.#flush();
     this.#file.close();
     this.#open = false;
+    if (this.#failure === undefined) return;
+    const { message, offset } = this.#failure;
+    throw new CaptureWriteError(
+      `${message}; ${this.#lost} frames are not in it`,
+      offset,
+    );
   }
 
+  /** What cannot be written is counted: a card does not stop because a disk is full. */
   #flush(): void {
-    if (!this.#open) return;
-    let written = 0;
-    while (written < this.#used) {
-      written += this.#file.writeSync(
-        this.#buffer.subarray(written, this.#used),
+    if (this.#failure || this.#used === 0) return;
+    try {
+      this.#output.append(this.#buffer.subarray(0, this.#used));
+    } catch (error) {
+      if (!(error instanceof CaptureWriteError)) throw error;
+      this.#failure = error;
+      this.#lost = this.#buffered;
+      log(
+        "error",
+        this.#output.path,
+        "nothing more is written: " + error.message,
       );
     }
     this.#used = 0;
+    this.#buffered = 0;
   }
 }

@@ -44,7 +44,10 @@ export class TeeWire implements Wire {
   }
 
   close(): void {
-    this.#main.close();
-    this.#listener.close();
+    try {
+      this.#main.close();
+    } finally {
+      this.#listener.close();
+    }
   }
 }

@@ -67,6 +67,8 @@ export const WIRE_SLOT = {
   overflow: 15,
   /** Frames of a capture that are longer than any card receives: left out, not generated. */
   skipped: 16,
+  /** Frames from the card that went into a cable without another end. */
+  unconnected: 26,
   // Where the card put the generated frames: each is in one of these.
   /** Frames that the card wrote to host memory. */
   delivered: 17,
