@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { type Batch, IxlError, Mempool, openDevice } from "../mod.ts";
+import { type Batch, Mempool, openDevice } from "../mod.ts";
 import {
   CaptureClock,
   CaptureOutput,
