@@ -4,6 +4,9 @@
  * @module
  */
 
+/** Among the arguments of a benchmark: its picture is for the README. */
+export const UPDATE = "--update";
+
 /** What to draw. */
 export interface LinePlot {
   /** Above the plot. */
@@ -166,12 +169,13 @@ function picture(
   ].join("\n");
 }
 
-/** Writes a picture to `bench/results` and says so. */
+/** Writes a picture to `bench/out`, or to `bench/results` where these are to be updated, and says so. */
 export function savePlot(name: string, svg: string): void {
-  const results = new URL("./results/", import.meta.url);
-  Deno.mkdirSync(results, { recursive: true });
-  Deno.writeTextFileSync(new URL(`${name}.svg`, results), svg);
-  console.log(`plot: bench/results/${name}.svg`);
+  const folder = Deno.args.includes(UPDATE) ? "results" : "out";
+  const url = new URL(`./${folder}/`, import.meta.url);
+  Deno.mkdirSync(url, { recursive: true });
+  Deno.writeTextFileSync(new URL(`${name}.svg`, url), svg);
+  console.log(`plot: bench/${folder}/${name}.svg`);
 }
 
 /** Where a value is between bottom, 0, and top, 1, and what the axis names. */

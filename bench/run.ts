@@ -1,9 +1,10 @@
 /**
- * Runs benchmarks by name: `deno task bench [NAME …] [--json]`.
+ * Runs benchmarks by name: `deno task bench [NAME …] [--json] [--update]`.
  *
  * @module
  */
 import { parseArgs } from "@std/cli";
+import { UPDATE } from "./plot.ts";
 
 /** What it measures, and the file that does, with arguments where one file does several. */
 interface Benchmark {
@@ -80,7 +81,7 @@ const OPTIONS = Object.entries(BENCHMARKS).flatMap(([benchmark, { options }]) =>
   (options ?? []).map((option) => ({ benchmark, ...option }))
 );
 
-const HELP = `Usage: deno task bench [NAME …] [--json]
+const HELP = `Usage: deno task bench [NAME …] [--json] [--update]
 
 ${
   Object.entries(BENCHMARKS).map(([name, { about }]) =>
@@ -88,8 +89,10 @@ ${
   ).join("\n")
 }
 
-Without a name all of them run. Each prints a table; with --json its last line is one JSON object.
+Without a name all of them run. Each prints a table, and some draw a picture into bench/out.
 
+  --json                  each prints one JSON object on a line; tables go to standard error
+  --update                pictures go to bench/results, which the README shows
 ${
   OPTIONS.map((option) =>
     `  ${usage(option).padEnd(24)}${option.benchmark}: ${option.about}`
@@ -106,6 +109,7 @@ class UsageError extends Error {}
 interface Choice {
   readonly names: readonly string[];
   readonly json: boolean;
+  readonly update: boolean;
   /** Options, as they are passed on. */
   readonly options: readonly string[];
 }
@@ -113,7 +117,7 @@ interface Choice {
 /** What to run; undefined where help was asked for. */
 function choose(args: readonly string[]): Choice | undefined {
   const given = parseArgs(args, {
-    boolean: ["json", "help"],
+    boolean: ["json", "update", "help"],
     string: ["_", ...OPTIONS.map(({ name }) => name)],
     unknown: (arg, key) => {
       if (key === undefined) return true;
@@ -138,7 +142,7 @@ function choose(args: readonly string[]): Choice | undefined {
     return [`--${name}=${value}`];
   });
   const names = words.length > 0 ? words : Object.keys(BENCHMARKS);
-  return { names, json: given.json, options };
+  return { names, json: given.json, update: given.update, options };
 }
 
 function assertValue({ name, values }: BenchOption, value: string): void {
@@ -170,16 +174,25 @@ async function main(): Promise<number> {
     console.log(HELP);
     return 0;
   }
-  const { names, json, options } = choice;
+  const { names, json, update, options } = choice;
+  const more = [
+    ...options,
+    ...(json ? ["--json"] : []),
+    ...(update ? [UPDATE] : []),
+  ];
   for (const name of names) {
-    const code = await runOne(name, [...options, ...(json ? ["--json"] : [])]);
+    const code = await runOne(name, more, json);
     if (code !== 0) return code;
   }
   return 0;
 }
 
 /** Each in a process of its own, so that none inherits another's heap and compiled code. */
-async function runOne(name: string, more: readonly string[]): Promise<number> {
+async function runOne(
+  name: string,
+  more: readonly string[],
+  json: boolean,
+): Promise<number> {
   const { file, args = [] } = BENCHMARKS[name];
   const child = new Deno.Command(Deno.execPath(), {
     args: [
@@ -190,8 +203,23 @@ async function runOne(name: string, more: readonly string[]): Promise<number> {
       ...args,
       ...more,
     ],
+    stdout: json ? "piped" : "inherit",
   }).spawn();
+  if (json) await sort(child.stdout);
   return (await child.status).code;
+}
+
+/** Passes the JSON on to standard output, and what is for the eye to standard error. */
+async function sort(output: ReadableStream<Uint8Array>): Promise<void> {
+  let rest = "";
+  for await (const text of output.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop()!;
+    for (const line of lines) {
+      if (line.startsWith("{")) console.log(line);
+      else console.error(line);
+    }
+  }
 }
 
 try {

@@ -21,6 +21,10 @@ import {
 const MODELS: readonly string[] = ["82599", "x540"] satisfies Model[];
 const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i;
 const MULTICAST = 1;
+const PCAP = "pcap:";
+
+const PCAP_COMMAND =
+  "deno run -P=serve --allow-read=.,FILE --allow-write=FILE src/cli/main.ts sim serve";
 
 /** What the worker reports. */
 interface Report {
@@ -63,6 +67,10 @@ const serveCommand: Command = defineCommand({
 
 ${definitionList(WIRES)}
 
+A pcap needs more rights than the task has:
+
+  ${PCAP_COMMAND} --socket PATH --wire pcap:FILE
+
 QEMU 10.1 or newer takes the card, with memory that it can share:
 
   -object memory-backend-memfd,id=mem,size=1G -machine q35,memory-backend=mem
@@ -103,7 +111,22 @@ function optionsOf(given: Given): ServeOptions {
     );
   }
   const wire = given.text("wire")!;
+  assertMayWrite(wire);
   return { socket, model: model as Model, mac, wire, interrupts };
+}
+
+/** The task's rights end at the project's own files. */
+function assertMayWrite(wire: string): void {
+  if (!wire.startsWith(PCAP)) return;
+  const path = wire.slice(PCAP.length);
+  const denied = (["read", "write"] as const).some((name) =>
+    Deno.permissions.querySync({ name, path }).state !== "granted"
+  );
+  if (!denied) return;
+  throw new IxlError(
+    "permission",
+    `--wire ${wire}: this program may not write ${path}: start it with ${PCAP_COMMAND}, where FILE is ${path}`,
+  );
 }
 
 /** Starts the card's worker and waits for its end. */

@@ -143,7 +143,8 @@ export class Run implements AsyncDisposable {
   }
 
   /**
-   * Asks the workers to stop and waits until each has acknowledged, after which none touches a packet any more.
+   * Asks the workers to stop and waits until each has acknowledged, after which none touches a packet any more. A queue
+   * is stopped for all who use it: where two runs share queues, as the two ways of a bridge do, both end.
    * Throws a DeviceTimeoutError when one does not answer.
    */
   stop(): Promise<void> {

@@ -14,7 +14,7 @@ import type { Wire } from "../sim/wires/wire.ts";
 export const WIRES: readonly (readonly [string, string])[] = [
   ["loopback", "what is sent comes back"],
   ["tap:NAME", "a TAP device of the kernel (needs CAP_NET_ADMIN)"],
-  ["pcap:FILE", "writes what is sent into a pcap; needs --allow-write=FILE"],
+  ["pcap:FILE", "writes what is sent into a pcap (a task may not: see below)"],
   [
     "peer:PATH",
     "a Unix socket to another served card, or to QEMU's -netdev stream: listens where nobody does",

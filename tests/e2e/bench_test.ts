@@ -2,6 +2,7 @@
 
 import { assertEquals, assertMatch } from "@std/assert";
 import { fileURLToPath } from "node:url";
+import { savePlot } from "../../bench/plot.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -61,4 +62,11 @@ Deno.test("bench --help lists the benchmarks and their choices", async () => {
 Deno.test("the virtio benchmark itself knows its layouts", async () => {
   const { code, stderr } = await bench("bench/virtio.ts", "--layout", "x");
   assertEquals([code, stderr], [2, "--layout is split or packed\n"]);
+});
+
+Deno.test("a benchmark's picture changes no file of the project, unless it is to", () => {
+  const out = new URL("../../bench/out/a_test.svg", import.meta.url);
+  savePlot("a_test", "<svg/>");
+  assertEquals(Deno.readTextFileSync(out), "<svg/>");
+  Deno.removeSync(out);
 });

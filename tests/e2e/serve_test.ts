@@ -131,10 +131,31 @@ Deno.test("sim serve says what is wrong, in one line", () =>
       "--socket",
       "/no/such/card",
     );
-    await fails(1, /allow-write/, ...at(`--wire=pcap:${folder}/out.pcap`));
+    await fails(
+      1,
+      /--wire pcap:.*out\.pcap: this program may not write .*: start it with deno run -P=serve --allow-read=\.,FILE --allow-write=FILE src\/cli/,
+      ...at(`--wire=pcap:${folder}/out.pcap`),
+    );
     await using _first = serve(socket);
     await _first.prints(/^serving/m);
     await fails(1, /Address already in use|EADDRINUSE/, ...at());
+  }));
+
+Deno.test("sim serve writes a pcap with the rights that its help names", () =>
+  withFolder(async (folder) => {
+    const [socket, pcap] = [`${folder}/card`, `${folder}/out.pcap`];
+    const args = ["--socket", socket, "--wire", `pcap:${pcap}`];
+    await using process = new CliProcess(["sim", "serve", ...args], {
+      permissions: [
+        "-P=serve",
+        `--allow-read=.,${pcap}`,
+        `--allow-write=${pcap}`,
+      ],
+    });
+    await process.prints(/^serving/m);
+    process.signal("SIGINT");
+    assertEquals((await process.ended()).code, 0);
+    assertEquals(Deno.statSync(pcap).size, 24);
   }));
 
 Deno.test("sim serve --help lists the wires and QEMU's words", async () => {

@@ -3,7 +3,6 @@
  */
 import { assertEquals, assertGreaterOrEqual, assertLess } from "@std/assert";
 import type { SteadyResult } from "../../bench/steady.ts";
-import { lastJson } from "../support/cli.ts";
 
 const TIMEOUT_MS = 240_000;
 
@@ -16,7 +15,7 @@ Deno.test("steady workers forward ten million packets without a garbage collecti
     new TextDecoder().decode(bytes)
   );
   assertEquals(code, 0, problems);
-  const { workers } = lastJson<{ workers: SteadyResult[] }>(text);
+  const { workers } = JSON.parse(text) as { workers: SteadyResult[] };
   const packets = workers.reduce((sum, worker) => sum + worker.packets, 0);
   assertGreaterOrEqual(packets, 10_000_000);
   for (const worker of workers) {

@@ -35,6 +35,8 @@ export async function prepareLab(
   if (names.length === 0) return;
   const args = ["run", "-q", "-P=lab", "tests/guest/lab/prepare.ts", ...names];
   if (!await spawn(args, { limitMinutes: 15 })) {
-    console.error("the lab was not prepared: the tests that need it fail");
+    console.error(
+      "the lab is not complete: the tests that need what it lacks fail",
+    );
   }
 }

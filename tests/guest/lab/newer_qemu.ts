@@ -7,7 +7,7 @@
 
 import { existsSync } from "node:fs";
 import { LAB_FOLDER } from "./lab.ts";
-import { APT, asRoot, shell } from "./packages.ts";
+import { APT, asRoot, shell, updatePackages } from "./packages.ts";
 import { QEMU } from "./qemu.ts";
 
 /** The card came with it. */
@@ -111,10 +111,8 @@ async function fetchQemu(): Promise<NewerQemu> {
 
 async function installDebootstrap(): Promise<void> {
   console.log("Installing debootstrap: it fetches packages into a folder");
-  await asRoot(`
-    ${APT} update
-    ${APT} install -y --no-install-recommends debootstrap
-  `);
+  await updatePackages();
+  await asRoot(`${APT} install -y --no-install-recommends debootstrap`);
 }
 
 function isNewEnough(version: string): boolean {

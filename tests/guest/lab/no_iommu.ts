@@ -7,7 +7,7 @@
 import { existsSync } from "node:fs";
 import type { Kernel } from "./kernel.ts";
 import { LAB_FOLDER } from "./lab.ts";
-import { APT, asRoot, shell } from "./packages.ts";
+import { APT, asRoot, shell, updatePackages } from "./packages.ts";
 
 /** The module, for `insmod` in a guest. */
 export const NO_IOMMU_MODULE = `${LAB_FOLDER}/vfio-no-iommu.ko`;
@@ -38,8 +38,8 @@ export async function buildNoIommuModule(kernel: Kernel): Promise<void> {
   console.log(
     "Building VFIO with its no-IOMMU mode: the kernel's headers and source",
   );
+  await updatePackages();
   await asRoot(`
-    ${APT} update
     DEBIAN_FRONTEND=noninteractive ${APT} install -y --no-install-recommends \
       make binutils xz-utils linux-headers-${kernel.version}
   `);

@@ -42,8 +42,10 @@ export async function shell(
 export const asRoot = (script: string): Promise<string> =>
   shell(script, Deno.uid() === 0 ? [] : ["sudo"]);
 
-/** How packages are fetched. */
-export const APT = "apt-get -q -o Dpkg::Use-Pty=0";
+const LOCK_TIMEOUT_MS = 600_000;
+
+/** How packages are fetched: whoever installs something else meanwhile is waited for. */
+export const APT = "apt-get -q -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=600";
 
 /**
  * Adds the backports suite: the machine's own source of its main suite, with
@@ -76,6 +78,21 @@ echo "no source of $VERSION_CODENAME to copy"
 exit 1
 `;
 
+/** Reads what packages there are. Where the lists are locked, apt-get does not wait for them itself. */
+export async function updatePackages(): Promise<void> {
+  const patience = performance.now() + LOCK_TIMEOUT_MS;
+  for (;;) {
+    try {
+      await asRoot(`${APT} update`);
+      return;
+    } catch (error) {
+      const isLocked = `${error}`.includes("Could not get lock");
+      if (!isLocked || performance.now() > patience) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+    }
+  }
+}
+
 /** The version of QEMU that would be installed now. */
 async function offeredQemu(): Promise<string | undefined> {
   const policy = await shell(`apt-cache policy ${PARTS.qemu.packages}`);
@@ -86,7 +103,7 @@ async function offeredQemu(): Promise<string | undefined> {
 async function useBackports(): Promise<string> {
   console.log("The distribution's QEMU is too old: using its backports");
   await asRoot(ADD_BACKPORTS);
-  await asRoot(`${APT} update`);
+  await updatePackages();
   return "-t $(. /etc/os-release && echo $VERSION_CODENAME)-backports";
 }
 
@@ -102,7 +119,7 @@ export async function install(
     const { packages, why } = PARTS[part];
     console.log(`Installing ${packages.join(", ")}: ${why}`);
   }
-  await asRoot(`${APT} update`);
+  await updatePackages();
   for (const part of parts) {
     const isOld = part === "qemu" && !isNewEnough(await offeredQemu());
     const suite = isOld ? await useBackports() : "";

@@ -50,17 +50,35 @@ async function prepare(): Promise<Lab> {
 
 async function prepareGuests(): Promise<void> {
   const { qemuVersion, kernel, accelerator } = loadLab() ?? await prepare();
-  // Only some tests need these: they say so where one is missing.
-  await buildNoIommuModule(kernel).catch(({ message }) =>
-    console.error(`No module for VFIO's no-IOMMU mode: ${message}`)
+  const lacking: string[] = [];
+  const attempt = async (part: string, prepared: Promise<unknown>) => {
+    try {
+      await prepared;
+    } catch (error) {
+      console.error(`No ${part}: ${(error as Error).message}`);
+      lacking.push(part);
+    }
+  };
+  // Only some tests need these: the others run without.
+  await attempt(
+    "module for VFIO's no-IOMMU mode",
+    buildNoIommuModule(kernel),
   );
-  await prepareNewerQemu().catch(({ message }) =>
-    console.error(`No QEMU for cards that another process serves: ${message}`)
+  await attempt(
+    "QEMU for cards that another process serves",
+    prepareNewerQemu(),
   );
   cachePrograms();
-  console.log(
-    `The lab is ready: QEMU ${qemuVersion}, Linux ${kernel.version}, ${accelerator}`,
-  );
+  const machine =
+    `QEMU ${qemuVersion}, Linux ${kernel.version}, ${accelerator}`;
+  if (lacking.length > 0) {
+    throw new Error(
+      `The lab has ${machine}, but no ${
+        lacking.join(" and no ")
+      }: mend what is said above, and run this again`,
+    );
+  }
+  console.log(`The lab is ready: ${machine}`);
 }
 
 async function prepareDpdk(): Promise<void> {
@@ -80,7 +98,15 @@ async function main(names: string[]): Promise<void> {
   const wanted = all.filter((name) =>
     names.length === 0 || names.includes(name)
   );
-  for (const name of wanted) await PREPARATIONS[name]();
+  const failures: string[] = [];
+  for (const name of wanted) {
+    try {
+      await PREPARATIONS[name]();
+    } catch (error) {
+      failures.push((error as Error).message);
+    }
+  }
+  if (failures.length > 0) throw new Error(failures.join("\n"));
 }
 
 if (import.meta.main) {
