@@ -177,11 +177,14 @@ export function completeConfig(options: DeviceOptions = {}): DeviceConfig {
   return config;
 }
 
+/** Fewer descriptors than that are not worth a ring. */
+export const LEAST_DEPTH = 64;
+
 const RANGES: readonly [keyof DeviceConfig, number, number, number][] = [
   // field, least, most, multiple of
   ["queues", 1, 128, 1],
-  ["rxDepth", 64, 4096, 8],
-  ["txDepth", 64, 4096, 8],
+  ["rxDepth", LEAST_DEPTH, 4096, 8],
+  ["txDepth", LEAST_DEPTH, 4096, 8],
   ["poolEntries", 0, 1048575, 1],
   ["poolMaxEntries", 0, 1048575, 1],
   ["entrySize", 0, 16384, 64],

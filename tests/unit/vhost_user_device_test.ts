@@ -15,7 +15,7 @@ import { VhostUserTransport } from "../../src/bus/vhost_user/transport.ts";
 import type { DeviceConfig } from "../../src/config.ts";
 import type { DmaMemory } from "../../src/dma/memory.ts";
 import { type Device, type LinkState, openDevice } from "../../src/device.ts";
-import { ConfigError, IxlError } from "../../src/errors.ts";
+import { ConfigError, IxlError, NotSupportedError } from "../../src/errors.ts";
 import { libc } from "../../src/ffi/libc.ts";
 import { connectUnix, UnixListener } from "../../src/ffi/unix_socket.ts";
 import { withoutLeaks } from "../support/leaks.ts";
@@ -40,9 +40,10 @@ const MERGEABLE: BackendPlan = {
 function withDevice(
   plans: readonly BackendPlan[],
   use: (device: Device, server: FakeServer) => Promise<void>,
-  { options = "mac=02:00:00:00:00:07", hugepages = "never" }: {
+  { options = "mac=02:00:00:00:00:07", ...config }: {
     readonly options?: string;
     readonly hugepages?: DeviceConfig["hugepages"];
+    readonly rxDepth?: number;
   } = {},
 ): Promise<void> {
   return withoutLeaks(async () => {
@@ -52,7 +53,8 @@ function withDevice(
     try {
       await using device = await openDevice({
         address: `vhost-user:${path}?${options}`,
-        hugepages,
+        hugepages: "never",
+        ...config,
       });
       await use(device, server);
     } finally {
@@ -286,6 +288,12 @@ Deno.test("a backend that refuses the length of a ring is named with the option"
   assertEquals(error.field, "rxDepth");
   assertStringIncludes(error.message, "refuses a ring of 512 descriptors");
   assertStringIncludes(error.message, "such as 256");
+  const shortest = { rxDepth: 64 };
+  await assertRejects(
+    () => withDevice([{ ...PLAIN, answer }], () => Promise.resolve(), shortest),
+    NotSupportedError,
+    "refuses a ring of 64 descriptors, and shorter ones are too short",
+  );
 });
 
 Deno.test("a reply may take as long as the backend is waited for", () => {

@@ -9,6 +9,7 @@ import {
   IxlError,
   NotSupportedError,
 } from "../../errors.ts";
+import { LEAST_DEPTH } from "../../config.ts";
 import { IrqLine, Sleeper } from "../../irq/line.ts";
 import { log, repeatedly } from "../../log.ts";
 import type { VhostUserBusDescription } from "../bus.ts";
@@ -558,12 +559,14 @@ function sizeRefused(
   size: number,
 ): IxlError {
   const option = (virtqueue & 1) === 0 ? "rxDepth" : "txDepth";
-  return new ConfigError(
-    option,
-    `${address} refuses a ring of ${size} descriptors: open it with a smaller ${option}, such as ${
-      size >> 1
-    }`,
-  );
+  const refusal = `${address} refuses a ring of ${size} descriptors`;
+  const smaller = size >> 1;
+  return smaller < LEAST_DEPTH
+    ? new NotSupportedError(`${refusal}, and shorter ones are too short to use`)
+    : new ConfigError(
+      option,
+      `${refusal}: open it with a smaller ${option}, such as ${smaller}`,
+    );
 }
 
 function refused({ address }: VhostUserSpec, features: bigint): Error {
