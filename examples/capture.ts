@@ -109,10 +109,11 @@ export async function main(args: readonly string[]): Promise<number> {
   // Standard output is for the capture alone.
   const say = isPiped ? console.error : console.log;
   using file = isPiped ? undefined : openCaptureToWrite(path);
-  const output = new CaptureOutput(file ?? Deno.stdout, path);
+  const name = isPiped ? "standard output" : path;
+  const output = new CaptureOutput(file ?? Deno.stdout, name);
   const writer = new PcapWriter(output, snaplen);
   using _end = stopAfter(given.seconds, () => device.stopQueue(0));
-  console.error(`capturing from ${address} to ${path}, Ctrl-C ends it`);
+  console.error(`capturing from ${address} to ${name}, Ctrl-C ends it`);
   const { rx } = device.queue(0);
   using _played = whenPlayed(device, rx, () => device.stopQueue(0));
   let failure: CaptureWriteError | undefined;
@@ -145,7 +146,7 @@ export async function main(args: readonly string[]): Promise<number> {
       notDelivered: total(undelivered),
     }));
   } else {
-    say(`wrote ${frames} frames to ${isPiped ? "standard output" : path}`);
+    say(`wrote ${frames} frames to ${name}`);
     say(lastLine(books));
   }
   if (failure === undefined) return 0;
