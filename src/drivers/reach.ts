@@ -1,30 +1,50 @@
 /**
  * Whether a device can reach a packet's memory, before it is told to read there.
  *
- * Queues ask once for each pool and remember the answer, so that the data path does not pay for it.
+ * The fast paths look at a byte for each pool; what they do not take is looked at here.
  *
  * @module
  */
 import type { PoolSet } from "../dma/pool_set.ts";
-import { IxlError } from "../errors.ts";
+import { IxlError, PoolError } from "../errors.ts";
 import { type Handle, INDEX_MASK, Mempool } from "../mempool.ts";
 import type { LocalQueue } from "./base_rx_queue.ts";
 
-/** The first pool of a packet's segments that is not in the set; undefined when the device reaches all of them. */
-export function unreachablePool(
+/**
+ * Why a device must not be told of a packet; undefined where it may.
+ *
+ * @param handle The packet.
+ * @param reachable The pools that the device reaches.
+ * @param queue Whose packet it would be.
+ */
+export function refusalOf(
   handle: Handle,
   reachable: PoolSet,
-): Mempool | undefined {
-  for (let segment = handle; segment !== 0;) {
-    const pool = Mempool.of(segment);
-    if (!reachable.has(pool.id)) return pool;
-    segment = pool.nextSegments[segment & INDEX_MASK];
+  queue: LocalQueue,
+): Error | undefined {
+  try {
+    for (let segment = handle; segment !== 0;) {
+      const pool = Mempool.of(segment);
+      const index = segment & INDEX_MASK;
+      if (index >= pool.maxEntries) return beyondPool(segment, pool);
+      if (!reachable.has(pool.id)) return unreachable(pool, queue);
+      segment = pool.nextSegments[index];
+    }
+  } catch (error) {
+    return error as Error;
   }
   return undefined;
 }
 
-/** What `send()` throws. */
-export function unreachableError(
+function beyondPool(handle: Handle, { id, maxEntries }: Mempool): PoolError {
+  return new PoolError(
+    `handle 0x${
+      handle.toString(16)
+    } is beyond the ${maxEntries} packets of pool ${id}`,
+  );
+}
+
+function unreachable(
   { id }: Mempool,
   { driver, model, index }: LocalQueue,
 ): IxlError {

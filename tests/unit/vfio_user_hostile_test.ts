@@ -395,9 +395,11 @@ function eventfds(count: number, fds: number[]) {
 }
 
 /** What the kernel calls an eventfd, whatever its number. */
-function identity({ fd }: EventFd): string | undefined {
+function identity({ fd }: EventFd): string {
   const info = readSmallFile(`/proc/self/fdinfo/${fd}`);
-  return /^eventfd-id: .*$/m.exec(info ?? "")?.[0];
+  const [line] = /^eventfd-id: .*$/m.exec(info ?? "") ?? [];
+  assert(line !== undefined, `${fd} is an eventfd`);
+  return line;
 }
 
 function withEvent(use: (fd: number) => void): void {

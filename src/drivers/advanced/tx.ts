@@ -18,7 +18,7 @@ import { QueueCounters, Slot } from "../../stats.ts";
 import type { LocalQueue } from "../base_rx_queue.ts";
 import { completeChecksum, isSound } from "../checksum_request.ts";
 import { assertNotClosed, QueueControl, Word } from "../queue_control.ts";
-import { unreachableError, unreachablePool } from "../reach.ts";
+import { refusalOf } from "../reach.ts";
 import {
   ADVANCED_TX,
   DESCRIPTOR_WORDS,
@@ -133,15 +133,17 @@ export class AdvancedTxQueue implements TxQueue {
     const { words } = this.#control;
     const told = sent === 0 ? words[Word.TxNext] : -1;
     while (sent < to) {
+      // What is wrong is said when nothing before it is on its way any more.
+      if (sent > 0 && !Mempool.knows(handles[sent])) break;
       const path = this.#pathFor(Mempool.of(handles[sent]));
       const run = path(handles, sent, to);
       sent += run;
       if (sent === to) return sent;
       if (run > 0) continue;
-      const foreign = unreachablePool(handles[sent], this.#reachable);
-      if (foreign !== undefined) {
+      const refusal = refusalOf(handles[sent], this.#reachable, this.#queue);
+      if (refusal !== undefined) {
         if (sent > 0) break;
-        throw unreachableError(foreign, this.#queue);
+        throw refusal;
       }
       if (this.#room() === 0 || !this.#sendSlowly(handles[sent])) break;
       sent++;

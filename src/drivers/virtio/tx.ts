@@ -23,7 +23,7 @@ import {
   isSound,
 } from "../checksum_request.ts";
 import { QueueControl, Word } from "../queue_control.ts";
-import { unreachableError, unreachablePool } from "../reach.ts";
+import { refusalOf } from "../reach.ts";
 import { accepts } from "./features.ts";
 import {
   firstHeaderWord,
@@ -150,14 +150,16 @@ export abstract class VirtioTxQueue implements TxQueue {
     }
     let sent = 0;
     while (sent < length) {
+      // What is wrong is said when nothing before it is on its way any more.
+      if (sent > 0 && !Mempool.knows(handles[sent])) break;
       const run = this.postRun(handles, sent, length);
       sent += run;
       if (sent === length) break;
       if (run > 0) continue;
-      const foreign = unreachablePool(handles[sent], this.#reachable);
-      if (foreign !== undefined) {
+      const refusal = refusalOf(handles[sent], this.#reachable, this.#queue);
+      if (refusal !== undefined) {
         if (sent > 0) break;
-        throw unreachableError(foreign, this.#queue);
+        throw refusal;
       }
       if (!this.#postSlowly(handles[sent])) break;
       sent++;
