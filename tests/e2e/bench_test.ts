@@ -3,26 +3,15 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { fileURLToPath } from "node:url";
 import { savePlot } from "../../bench/plot.ts";
+import { outcomeOf } from "../support/cli.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
-async function bench(
-  file: string,
-  ...args: string[]
-): Promise<{ code: number; stdout: string; stderr: string }> {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+const bench = (file: string, ...args: string[]) =>
+  outcomeOf(Deno.execPath(), {
     args: ["run", "-q", "--no-prompt", "-P=bench", file, ...args],
     cwd: ROOT,
-    env: { NO_COLOR: "1" },
-    stdin: "null",
-  }).output();
-  const decoder = new TextDecoder();
-  return {
-    code,
-    stdout: decoder.decode(stdout),
-    stderr: decoder.decode(stderr),
-  };
-}
+  });
 
 const WRONG: readonly (readonly [string[], RegExp])[] = [
   [["fly"], /there is no benchmark fly: use ixgbe, /],

@@ -2,6 +2,7 @@
 
 import { assertEquals, assertMatch } from "@std/assert";
 import { fileURLToPath } from "node:url";
+import { outcomeOf } from "../support/cli.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const IMPORT_MAP = `${ROOT}links/import_map.json`;
@@ -27,22 +28,17 @@ async function withFolder(
     Deno.writeTextFileSync(`${here}/${name}`, text);
   }
   const run = async (command: string, ...args: string[]) => {
-    const { code, stdout, stderr } = await new Deno.Command(command, {
+    const { code, stdout, stderr } = await outcomeOf(command, {
       args,
       cwd: here,
       env: {
         DENO_DIR: `${folder}/cache`,
-        NO_COLOR: "1",
         // What `deno install` writes calls deno by its name.
         PATH: `${folder}/bin:${Deno.env.get("PATH")}`,
       },
-      stdin: "null",
-    }).output();
-    const [out, error] = [stdout, stderr].map((bytes) =>
-      new TextDecoder().decode(bytes)
-    );
-    assertEquals(code, 0, error);
-    return out;
+    });
+    assertEquals(code, 0, stderr);
+    return stdout;
   };
   Deno.mkdirSync(`${folder}/bin`);
   Deno.symlinkSync(Deno.execPath(), `${folder}/bin/deno`);

@@ -3,19 +3,17 @@
  */
 import { assertEquals, assertGreaterOrEqual, assertLess } from "@std/assert";
 import type { SteadyResult } from "../../bench/steady.ts";
+import { outcomeOf } from "../support/cli.ts";
 
 const TIMEOUT_MS = 240_000;
 
 Deno.test("steady workers forward ten million packets without a garbage collection", async () => {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+  const { code, stdout, stderr } = await outcomeOf(Deno.execPath(), {
     args: ["task", "-q", "bench", "steady", "--json"],
     signal: AbortSignal.timeout(TIMEOUT_MS),
-  }).output();
-  const [text, problems] = [stdout, stderr].map((bytes) =>
-    new TextDecoder().decode(bytes)
-  );
-  assertEquals(code, 0, problems);
-  const { workers } = JSON.parse(text) as { workers: SteadyResult[] };
+  });
+  assertEquals(code, 0, stderr);
+  const { workers } = JSON.parse(stdout) as { workers: SteadyResult[] };
   const packets = workers.reduce((sum, worker) => sum + worker.packets, 0);
   assertGreaterOrEqual(packets, 10_000_000);
   for (const worker of workers) {

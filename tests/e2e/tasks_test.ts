@@ -2,7 +2,7 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { fileURLToPath } from "node:url";
 import type { DemoResult } from "../../src/cli/demo.ts";
-import type { Outcome } from "../support/cli.ts";
+import { type Outcome, outcomeOf } from "../support/cli.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -20,19 +20,10 @@ async function inFolder(
   });
   // These tests run under a task themselves: where that was started is not where this user stands.
   const { INIT_CWD: _, ...env } = Deno.env.toObject();
-  const task = async (...args: string[]) => {
-    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["task", "-q", ...args],
-      cwd: folder,
-      clearEnv: true,
-      env: { ...env, NO_COLOR: "1" },
-      stdin: "null",
-    }).output();
-    const [out, error] = [stdout, stderr].map((bytes) =>
-      new TextDecoder().decode(bytes)
-    );
-    return { code, stdout: out, stderr: error };
-  };
+  const task = (...args: string[]) =>
+    outcomeOf(Deno.execPath(), {
+      ...{ args: ["task", "-q", ...args], cwd: folder, clearEnv: true, env },
+    });
   try {
     await use(task, folder);
   } finally {

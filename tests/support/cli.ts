@@ -144,3 +144,20 @@ export async function command(
 export function lastJson<T>(stdout: string): T {
   return JSON.parse(stdout.trimEnd().split("\n").at(-1) ?? "");
 }
+
+/** Runs a command to its end, without colours. */
+export async function outcomeOf(
+  command: string,
+  options: Deno.CommandOptions,
+): Promise<Outcome> {
+  const env = { NO_COLOR: "1", ...options.env };
+  const { code, stdout, stderr } = await new Deno.Command(command, {
+    stdin: "null",
+    ...options,
+    env,
+  }).output();
+  const [out, error] = [stdout, stderr].map((bytes) =>
+    new TextDecoder().decode(bytes)
+  );
+  return { code, stdout: out, stderr: error };
+}
