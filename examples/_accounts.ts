@@ -32,7 +32,7 @@ export const REASONS = {
   abandoned: "abandoned (the other side went away)",
   unsent: "left in the transmit ring",
   overflow: "without room on the cable",
-  unconnected: "into a cable with nobody at its other end",
+  unconnected: "into a cable whose other end is not connected",
   unaccounted: "unaccounted for",
 } as const;
 

@@ -43,7 +43,7 @@ export function setting<Name extends keyof Settings>(
 }
 
 /**
- * Checks all settings, for whoever starts something.
+ * Checks all settings before a device is opened or a command runs.
  *
  * @throws {ConfigError} for the first one that has a wrong value
  */

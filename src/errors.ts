@@ -95,7 +95,7 @@ export class DeviceTimeoutError extends IxlError {
    *
    * @param what What was waited for, such as a register and bit.
    * @param milliseconds How long the wait lasted.
-   * @param advice What to look at, or to do. Whoever waited knows.
+   * @param advice What the user should check or do; only the caller knows.
    */
   constructor(
     readonly what: string,

@@ -9,7 +9,7 @@ import { LOG_LEVELS, readEnv } from "./environment.ts";
 /** How much is said: everything from this level up. */
 export type LogLevel = typeof LOG_LEVELS[number];
 
-/** A wrong value is refused by whoever starts something, and not here. */
+/** A wrong value is refused when a device is opened or a command starts, not here. */
 const wanted = LOG_LEVELS.find((level) => level === readEnv("IXL_LOG"));
 const threshold: number = LOG_LEVELS.indexOf(wanted ?? "warn");
 

@@ -1,5 +1,5 @@
 /**
- * Compares what went into a forwarder with what came out, in bounded memory whatever the length of the captures.
+ * Compares what went into a forwarder with what came out, in bounded memory, however long the captures are.
  *
  * @module
  */

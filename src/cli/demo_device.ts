@@ -64,7 +64,7 @@ export interface DeviceDemoResult {
   readonly seconds: number;
   /** Frames that the workers made. */
   readonly generated: number;
-  /** Frames that came, on whatever queue and whoever made them. */
+  /** Frames received on all queues, including those of other senders. */
   readonly received: number;
   /** Frames of ours that did not come back. */
   readonly lost: number;

@@ -209,7 +209,7 @@ Deno.test("generate accounts for its frames, and for those that arrive", async (
   assert(books.delivered > 0);
 });
 
-Deno.test("frames into a cable with nobody at its other end are counted as such", async () => {
+Deno.test("frames into a cable that is not connected are counted as such", async () => {
   await using process = new CliProcess([
     ...["forward", "sim:generator?count=100", "sim:pair/lonely", "--json"],
   ]);

@@ -3,7 +3,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { INTEL_MODELS, IntelRings } from "../../bench/intel_rings.ts";
 import { Batch } from "../../src/batch.ts";
 import { PoolError } from "../../src/errors.ts";
-import { INDEX_BITS, INDEX_MASK, Mempool } from "../../src/mempool.ts";
+import { INDEX_BITS, INDEX_MASK, type Mempool } from "../../src/mempool.ts";
 import { withVirtio } from "../support/virtio_rig.ts";
 
 /** What stands in for a packet of this pool, and what is said of it. */
@@ -23,7 +23,7 @@ const WRONG: readonly (readonly [
     /is beyond the \d+ packets of pool/,
   ],
   [
-    "a handle of a pool that nobody has",
+    "a handle of a pool that does not exist",
     () => 1000 << INDEX_BITS | 1,
     /belongs to no pool/,
   ],

@@ -281,7 +281,7 @@ function defaultMac(card: number): string {
   return `02:00:00:00:00:${low.toString(16).padStart(2, "0")}`;
 }
 
-/** What an error is to whoever asked for something. */
+/** The code under which an error is reported. */
 function codeOf(error: unknown, op: SimRequest["op"]): IxlErrorCode {
   if (error instanceof IxlError) return error.code;
   if (op !== "open") return "system";

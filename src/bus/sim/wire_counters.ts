@@ -21,8 +21,7 @@ export const FATES: readonly WireCounterName[] = [
  *   a `reset` found there. Together they are all that were generated.
  * - The sink: `received` frames and `receivedBytes`, of these `corrupted`, `reordered`, `duplicated`, `foreign` (not
  *   of a generator), the sequence numbers that are `missing`, and besides them what the card sent in vain: the
- *   `overflow`, frames that found no room on the wire, and those into an `unconnected` cable, which nobody has at its
- *   other end
+ *   `overflow`, frames that found no room on the wire, and those sent into a cable whose other end is `unconnected`
  */
 export type WireCounterName =
   | "generated"

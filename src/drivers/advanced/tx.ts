@@ -133,7 +133,7 @@ export class AdvancedTxQueue implements TxQueue {
     const { words } = this.#control;
     const told = sent === 0 ? words[Word.TxNext] : -1;
     while (sent < to) {
-      // What is wrong is said when nothing before it is on its way any more.
+      // The packets before it are sent; the next call reports what is wrong with it.
       if (sent > 0 && !Mempool.knows(handles[sent])) break;
       const path = this.#pathFor(Mempool.of(handles[sent]));
       const run = path(handles, sent, to);

@@ -150,7 +150,7 @@ export abstract class VirtioTxQueue implements TxQueue {
     }
     let sent = 0;
     while (sent < length) {
-      // What is wrong is said when nothing before it is on its way any more.
+      // The packets before it are sent; the next call reports what is wrong with it.
       if (sent > 0 && !Mempool.knows(handles[sent])) break;
       const run = this.postRun(handles, sent, length);
       sent += run;

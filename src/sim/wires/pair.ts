@@ -41,7 +41,7 @@ export class PairWire implements Wire {
     return true;
   }
 
-  /** A frame that finds the cable full is lost and counted as overflow; one without another end as unconnected. */
+  /** A frame is lost and counted as `overflow` when the cable is full, as `unconnected` when its other end is free. */
   transmit(frame: Frame): void {
     if (!this.isConnected) {
       this.counters[WIRE_SLOT.unconnected]++;

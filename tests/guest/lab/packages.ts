@@ -44,7 +44,7 @@ export const asRoot = (script: string): Promise<string> =>
 
 const LOCK_TIMEOUT_MS = 600_000;
 
-/** How packages are fetched: whoever installs something else meanwhile is waited for. */
+/** The command that fetches packages; it waits while another process holds the lock. */
 export const APT = "apt-get -q -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=600";
 
 /**
