@@ -20,40 +20,8 @@ import {
 } from "../../src/net/mod.ts";
 import { comparePcaps } from "../../src/cli/compare_pcaps.ts";
 import { lastJson, runCli } from "../support/cli.ts";
+import { assertClean, demo } from "../support/demo.ts";
 import { requires } from "../support/requirements.ts";
-
-async function demo(
-  args: string[],
-  env: Record<string, string> = {},
-): Promise<DemoResult> {
-  const { code, stdout, stderr } = await runCli(["demo", "--json", ...args], {
-    env,
-  });
-  assertEquals(code, 0, `${stderr}${stdout}`);
-  return JSON.parse(stdout.trimEnd().split("\n").at(-1)!);
-}
-
-function assertClean(result: DemoResult): void {
-  assertEquals(result.lost, 0);
-  assertEquals(result.corrupted, 0);
-  assertEquals(result.reordered, 0);
-  assertEquals(result.violations, 0);
-  assertGreater(result.generated, 0);
-  assertEquals(result.undelivered.unaccounted, 0);
-  assertEquals(result.generated, result.sent + total(result.undelivered));
-}
-
-Deno.test("demo forwards as fast as it goes: nothing lost, both queues busy and polling", async () => {
-  const result = await demo(["--seconds", "2"]);
-  assertClean(result);
-  assertEquals(result.driver, "ixgbe");
-  assertEquals([result.queues, result.workers], [2, 2]);
-  for (const queue of result.perQueue) {
-    assertGreater(queue.received, result.received / 10);
-    assertGreater(queue.polls, 0);
-    assertGreater(queue.modeSwitches, 0);
-  }
-});
 
 Deno.test("demo --device checks what a device's other side gives back", async () => {
   const args = ["--json", "--device", "sim:loopback", "--seconds", "1"];
@@ -138,23 +106,6 @@ for (const queues of [1, 3, 4]) {
     assert(result.perQueue.every(({ sent }) => sent > 0));
   });
 }
-
-Deno.test("demo with --rate 1000 sits in IRQ mode", async () => {
-  const result = await demo(["--rate", "1000", "--seconds", "2"]);
-  assertClean(result);
-  for (const queue of result.perQueue) {
-    assertEquals(queue.modeSwitches, 0);
-    assertEquals(queue.polls, 0);
-    assertGreater(queue.irqs, 100);
-  }
-});
-
-Deno.test("demo with --rate 1000 uses under a quarter of one core", async () => {
-  // The difference of two runs: starting and compiling is in both.
-  const short = await cpuSeconds(["--rate", "1000", "--seconds", "1"]);
-  const long = await cpuSeconds(["--rate", "1000", "--seconds", "5"]);
-  assertLess((long - short) / 4, 0.25);
-});
 
 Deno.test("demo counts what an overloaded card misses", async () => {
   const result = await demo(["--rate", "50000000", "--seconds", "1"]);
@@ -274,14 +225,6 @@ Deno.test("demo names a capture that does not exist, in one line", async () => {
   assertEquals(stderr.trim().split("\n").length, 1);
   assertStringIncludes(stderr, "/no/such.pcap");
 });
-
-async function cpuSeconds(args: string[]): Promise<number> {
-  const { stderr, code } = await runCli(["demo", ...args], { time: true });
-  assertEquals(code, 0, stderr);
-  const [user, system] = stderr.trim().split("\n").at(-1)!.split(" ");
-  return Number(user) + Number(system);
-}
-
 function run(command: string, ...args: string[]): Deno.CommandOutput {
   return new Deno.Command(command, { args }).outputSync();
 }

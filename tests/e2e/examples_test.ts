@@ -57,20 +57,6 @@ Deno.test("forward accounts for what it cannot carry", async () => {
   assertEquals(received, sent + dropped);
 });
 
-Deno.test("generate keeps its rate and shows it every second", async () => {
-  await using process = new CliProcess(
-    "generate sim:sink --rate 5000 --queues 2 --json --seconds 3".split(" "),
-  );
-  const { code, stdout } = await process.ended();
-  assertEquals(code, 0);
-  const lines = stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
-  assert(lines.length >= 3, "one line a second, and the sum");
-  const { packets, seconds } = lines.at(-1);
-  // The workers start before the clock does, hence more than the rate allows.
-  assert(packets >= 0.9 * 5000 * (seconds - 0.5), `${packets} in ${seconds} s`);
-  assert(packets <= 5000 * (seconds + 2), `${packets} in ${seconds} s`);
-});
-
 requires("tshark")("generate makes sound packets of many flows", async () => {
   using file = temporaryFile(".pcap");
   await using process = new CliProcess(

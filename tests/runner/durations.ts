@@ -8,7 +8,8 @@
 const USUAL: Readonly<Record<string, number>> = {
   "tests/unit": 95,
   "tests/sim": 60,
-  "tests/e2e": 130,
+  "tests/e2e": 120,
+  "tests/timing": 25,
   "tests/vhost": 75,
   "tests/guest/gigabit_test.ts": 225,
   "tests/guest/endurance_test.ts": 215,

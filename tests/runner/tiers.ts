@@ -49,8 +49,16 @@ export const TIERS: Tier[] = [
     about: "the command line and the examples in processes of their own",
     needs: [],
     hugepages: 128,
-    claims: "machine",
+    claims: "host",
     limitMinutes: 10,
+  },
+  {
+    name: "timing",
+    about: "processor time, waiting and rates, which need an idle machine",
+    needs: [],
+    hugepages: 128,
+    claims: "machine",
+    limitMinutes: 5,
   },
   {
     name: "guest",
