@@ -23,7 +23,7 @@
  *
  * @module
  */
-export { Batch } from "./src/batch.ts";
+export { Batch } from "./src/memory/batch.ts";
 export type {
   BusDescription,
   InterruptStatusDescription,
@@ -85,15 +85,15 @@ export {
   PoolError,
   SystemError,
 } from "./src/errors.ts";
-export { Handover, type HandoverDescription } from "./src/handover.ts";
+export { Handover, type HandoverDescription } from "./src/memory/handover.ts";
 export {
   type Handle,
   Mempool,
   type MempoolDescription,
   type MempoolOptions,
   type PoolUser,
-} from "./src/mempool.ts";
-export { Packet, PacketFlag } from "./src/packet.ts";
+} from "./src/memory/mempool.ts";
+export { Packet, PacketFlag } from "./src/memory/packet.ts";
 export {
   type QueueContext,
   type QueueWorker,

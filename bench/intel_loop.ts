@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { Batch } from "../src/batch.ts";
+import { Batch } from "../src/memory/batch.ts";
 import { pinToCpu } from "../src/ffi/cpu.ts";
-import { INDEX_MASK } from "../src/mempool.ts";
+import { INDEX_MASK } from "../src/memory/mempool.ts";
 import { type IntelModel, IntelRings } from "./intel_rings.ts";
 
 /** What is measured. */

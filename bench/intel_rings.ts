@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { Batch } from "../src/batch.ts";
+import { Batch } from "../src/memory/batch.ts";
 import type { RegisterQueueBus } from "../src/bus/bus.ts";
 import { completeConfig, type DeviceConfig } from "../src/config.ts";
 import type { QueueDescription, QueuePair } from "../src/device_api.ts";
@@ -12,12 +12,12 @@ import {
   DESCRIPTOR_BYTES,
   DESCRIPTOR_WORDS,
   wordViews,
-} from "../src/drivers/advanced/descriptors.ts";
-import { QueueControl, Word } from "../src/drivers/queue_control.ts";
+} from "../src/drivers/intel/ring/descriptors.ts";
+import { QueueControl, Word } from "../src/drivers/queue/control_block.ts";
 import { attachPair } from "../src/drivers/registry.ts";
 import { inPlace } from "./in_place.ts";
 import { IrqLine } from "../src/irq/line.ts";
-import { Mempool } from "../src/mempool.ts";
+import { Mempool } from "../src/memory/mempool.ts";
 import { QueueCounters } from "../src/stats.ts";
 
 /** DD and EOP, in all formats. */

@@ -10,11 +10,11 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { Batch } from "../src/batch.ts";
+import { Batch } from "../src/memory/batch.ts";
 import type { RegisterQueueBus } from "../src/bus/bus.ts";
 import type { DeviceConfig } from "../src/config.ts";
-import { RDT } from "../src/drivers/ixgbe/registers.ts";
-import { offsetOf } from "../src/drivers/register.ts";
+import { RDT } from "../src/drivers/intel/ixgbe/registers.ts";
+import { offsetOf } from "../src/drivers/intel/register.ts";
 import { readSmallFile } from "../src/ffi/files.ts";
 import { IrqLine } from "../src/irq/line.ts";
 import { collectionsBetweenMarks } from "./gc_trace.ts";

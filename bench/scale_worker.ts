@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Batch } from "../src/batch.ts";
+import { Batch } from "../src/memory/batch.ts";
 import { ringsOf } from "./rings.ts";
 
 /** What a worker is told. */

@@ -6,8 +6,8 @@
 import type { VirtioQueueBus } from "../src/bus/bus.ts";
 import { completeConfig } from "../src/config.ts";
 import type { QueuePair } from "../src/device_api.ts";
-import type { LocalQueue } from "../src/drivers/base_rx_queue.ts";
-import { QueueControl } from "../src/drivers/queue_control.ts";
+import type { LocalQueue } from "../src/drivers/queue/rx_queue.ts";
+import { QueueControl } from "../src/drivers/queue/control_block.ts";
 import {
   acceptedFeatures,
   featureBits,
@@ -16,11 +16,14 @@ import {
 import {
   type VirtqueueLayout,
   virtqueueLayout,
-} from "../src/drivers/virtio/layout.ts";
-import { createRxQueue, createTxQueue } from "../src/drivers/virtio/queues.ts";
+} from "../src/drivers/virtio/virtqueue/layout.ts";
+import {
+  createRxQueue,
+  createTxQueue,
+} from "../src/drivers/virtio/virtqueue/pair.ts";
 import { inPlace } from "./in_place.ts";
 import { IrqLine } from "../src/irq/line.ts";
-import { Mempool } from "../src/mempool.ts";
+import { Mempool } from "../src/memory/mempool.ts";
 import { QueueCounters } from "../src/stats.ts";
 
 /** What the device writes for a frame of 60 bytes: the header, and then the frame. */

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { Batch } from "./batch.ts";
+import type { Batch } from "./memory/batch.ts";
 import type { BusDescription } from "./bus/bus.ts";
 import type { DeviceConfig } from "./config.ts";
-import type { Mempool, MempoolDescription } from "./mempool.ts";
+import type { Mempool, MempoolDescription } from "./memory/mempool.ts";
 import type { PciIds } from "./pci/ids.ts";
 import type { DeviceStats, QueueCounters } from "./stats.ts";
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Batch } from "../batch.ts";
+import { Batch } from "../memory/batch.ts";
 import type { QueueContext } from "../runtime/queue_context.ts";
 
 /** Drops what arrives on a queue until it is asked to stop. */

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { Batch } from "../batch.ts";
-import { HEADROOM, INDEX_MASK, type Mempool } from "../mempool.ts";
+import { Batch } from "../memory/batch.ts";
+import { HEADROOM, INDEX_MASK, type Mempool } from "../memory/mempool.ts";
 import type { QueueContext } from "../runtime/queue_context.ts";
 import { Frame } from "../sim/frame.ts";
 import { GeneratorWire } from "../sim/wires/generator.ts";

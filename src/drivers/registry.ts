@@ -20,37 +20,37 @@ import {
   VENDOR_INTEL,
   VENDOR_VIRTIO,
 } from "../pci/ids.ts";
-import type { BaseDevice } from "./base_device.ts";
+import type { BaseDevice } from "./device/base_device.ts";
 import {
   CHIP_82540EM,
   CHIP_82545EM,
   CHIP_82574L,
   CHIP_82583V,
   type ChipModel as E1000Model,
-} from "./e1000/chip.ts";
-import { DRIVER as E1000, E1000Device } from "./e1000/device.ts";
-import { E1000RxQueue } from "./e1000/rx.ts";
-import { E1000TxQueue } from "./e1000/tx.ts";
+} from "./intel/e1000/chip.ts";
+import { DRIVER as E1000, E1000Device } from "./intel/e1000/device.ts";
+import { E1000RxQueue } from "./intel/e1000/queues.ts";
+import { E1000TxQueue } from "./intel/e1000/tx.ts";
 import {
   CHIP_82576,
   CHIP_I350,
   type ChipModel as IgbModel,
-} from "./igb/chip.ts";
-import { DRIVER as IGB, IgbDevice } from "./igb/device.ts";
-import { IgbRxQueue } from "./igb/rx.ts";
-import { IgbTxQueue } from "./igb/tx.ts";
+} from "./intel/igb/chip.ts";
+import { DRIVER as IGB, IgbDevice } from "./intel/igb/device.ts";
+import { IgbRxQueue } from "./intel/igb/queues.ts";
+import { IgbTxQueue } from "./intel/igb/tx.ts";
 import {
   CHIP_82599,
   CHIP_X540,
   CHIP_X550,
   type ChipModel,
-} from "./ixgbe/chip.ts";
-import { DRIVER as IXGBE, IxgbeDevice } from "./ixgbe/device.ts";
-import { IxgbeRxQueue } from "./ixgbe/rx.ts";
-import { IxgbeTxQueue } from "./ixgbe/tx.ts";
+} from "./intel/ixgbe/chip.ts";
+import { DRIVER as IXGBE, IxgbeDevice } from "./intel/ixgbe/device.ts";
+import { IxgbeRxQueue } from "./intel/ixgbe/queues.ts";
+import { IxgbeTxQueue } from "./intel/ixgbe/tx.ts";
 import { DRIVER as VIRTIO, VirtioDevice } from "./virtio/device.ts";
 import { openPciTransport } from "./virtio/pci_transport.ts";
-import { createRxQueue, createTxQueue } from "./virtio/queues.ts";
+import { createRxQueue, createTxQueue } from "./virtio/virtqueue/pair.ts";
 
 /** A card that a driver here knows. */
 export interface Model {

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { Batch } from "../batch.ts";
+import type { Batch } from "../memory/batch.ts";
 import type { TxQueue } from "../device_api.ts";
-import { type Handle, INDEX_MASK, Mempool } from "../mempool.ts";
+import { type Handle, INDEX_MASK, Mempool } from "../memory/mempool.ts";
 
 /** Copies for one transmit queue. */
 export class PacketCopier {

@@ -4,7 +4,7 @@
  * @module
  */
 import type { QueueDescription } from "../device_api.ts";
-import type { MempoolDescription } from "../mempool.ts";
+import type { MempoolDescription } from "../memory/mempool.ts";
 
 /** What a queue worker is given when it starts. */
 export interface WorkerStart {

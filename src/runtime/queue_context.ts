@@ -3,14 +3,14 @@
  *
  * @module
  */
-import type { Batch } from "../batch.ts";
+import type { Batch } from "../memory/batch.ts";
 import type { QueuePair, RxQueue, TxQueue } from "../device_api.ts";
 import { attachQueue } from "../device.ts";
 import { IxlError } from "../errors.ts";
 import { pinToCpu } from "../ffi/cpu.ts";
 import { loadNative } from "../ffi/native.ts";
 import { yieldCpu } from "../irq/line.ts";
-import { Mempool } from "../mempool.ts";
+import { Mempool } from "../memory/mempool.ts";
 import type { QueueCounters } from "../stats.ts";
 import { PacketCopier } from "./packet_copier.ts";
 import type { WorkerReport, WorkerStart } from "./protocol.ts";

@@ -7,7 +7,7 @@ import { MessageChannel } from "node:worker_threads";
 import type { Device, QueueDescription } from "../device_api.ts";
 import { ConfigError, DeviceTimeoutError, IxlError } from "../errors.ts";
 import { log } from "../log.ts";
-import { INDEX_BITS, Mempool } from "../mempool.ts";
+import { INDEX_BITS, Mempool } from "../memory/mempool.ts";
 import { type CounterName, QueueCounters } from "../stats.ts";
 import type { WorkerReport, WorkerStart } from "./protocol.ts";
 

@@ -1,8 +1,8 @@
 /** Bringing a card up, and giving it back. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { completeConfig } from "../../src/config.ts";
-import { ESDP, SWSM } from "../../src/drivers/ixgbe/registers.ts";
-import { offsetOf } from "../../src/drivers/register.ts";
+import { ESDP, SWSM } from "../../src/drivers/intel/ixgbe/registers.ts";
+import { offsetOf } from "../../src/drivers/intel/register.ts";
 import { openDriver } from "../../src/drivers/registry.ts";
 import { IxlError } from "../../src/errors.ts";
 import { IrqLine } from "../../src/irq/line.ts";

@@ -1,9 +1,9 @@
 /** Which frames are received, where they go, and what is said of them. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import { ConfigError } from "../../src/errors.ts";
-import { INDEX_MASK } from "../../src/mempool.ts";
-import { PacketFlag } from "../../src/packet.ts";
+import { INDEX_MASK } from "../../src/memory/mempool.ts";
+import { PacketFlag } from "../../src/memory/packet.ts";
 import {
   type IxgbeRig,
   numberedFrame,

@@ -1,9 +1,9 @@
 /** A card that writes what cannot be: no crash, no lost buffer, no stall. */
 import { assert, assertEquals } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
-import { RDT } from "../../src/drivers/ixgbe/registers.ts";
-import { QueueControl, Word } from "../../src/drivers/queue_control.ts";
-import { offsetOf } from "../../src/drivers/register.ts";
+import { Batch } from "../../src/memory/batch.ts";
+import { RDT } from "../../src/drivers/intel/ixgbe/registers.ts";
+import { QueueControl, Word } from "../../src/drivers/queue/control_block.ts";
+import { offsetOf } from "../../src/drivers/intel/register.ts";
 import {
   bytesOf,
   feed,

@@ -1,6 +1,6 @@
 /** Opening, watching, interrupts, and the end. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import { completeConfig, type DeviceOptions } from "../../src/config.ts";
 import type { LinkState } from "../../src/device_api.ts";
 import { openDriver } from "../../src/drivers/registry.ts";
@@ -16,9 +16,9 @@ import {
   RDRXCTL,
   RXDCTL,
   SECRXSTAT,
-} from "../../src/drivers/ixgbe/registers.ts";
+} from "../../src/drivers/intel/ixgbe/registers.ts";
 import { IrqLine } from "../../src/irq/line.ts";
-import { offsetOf, type Register } from "../../src/drivers/register.ts";
+import { offsetOf, type Register } from "../../src/drivers/intel/register.ts";
 import { DirectBus } from "../support/direct_bus.ts";
 import {
   assertNothingLeft,

@@ -1,7 +1,7 @@
 /** Any order of receiving, keeping, sending, freeing and resizing: no frame and no buffer is lost. */
 import { assertEquals } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
-import { Mempool } from "../../src/mempool.ts";
+import { Batch } from "../../src/memory/batch.ts";
+import { Mempool } from "../../src/memory/mempool.ts";
 import {
   bytesOf,
   type IxgbeRig,

@@ -1,11 +1,11 @@
 /** Moving frames: ring ends, empty pools, changing pools, long frames. */
 import { WIRE_SLOT } from "../../src/sim/wires/wire.ts";
 import { assert, assertEquals } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import { HUGEPAGE_2M } from "../../src/dma/memory.ts";
-import { Mempool } from "../../src/mempool.ts";
+import { Mempool } from "../../src/memory/mempool.ts";
 import { IP_PROTOCOL, pseudoHeaderIpv4, writeU16 } from "../../src/net/mod.ts";
-import { Packet } from "../../src/packet.ts";
+import { Packet } from "../../src/memory/packet.ts";
 import { ipv4Frame } from "../support/ip_frames.ts";
 import {
   batchOf,

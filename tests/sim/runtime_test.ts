@@ -4,13 +4,13 @@ import {
   assertGreater,
   assertRejects,
 } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import type { DeviceOptions } from "../../src/config.ts";
 import { type Device, openDevice, simControls } from "../../src/device.ts";
 import { ConfigError, IxlError } from "../../src/errors.ts";
-import { Handover } from "../../src/handover.ts";
-import { Mempool } from "../../src/mempool.ts";
-import { Packet } from "../../src/packet.ts";
+import { Handover } from "../../src/memory/handover.ts";
+import { Mempool } from "../../src/memory/mempool.ts";
+import { Packet } from "../../src/memory/packet.ts";
 import { type Run, run } from "../../src/runtime/run.ts";
 import { emptyStats } from "../../src/stats.ts";
 import type { Borrow } from "../fixtures/borrow_worker.ts";

@@ -3,12 +3,12 @@
  * nothing.
  */
 import { assert, assertEquals } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import { completeConfig, type DeviceOptions } from "../../src/config.ts";
 import type { Device, QueuePair } from "../../src/device_api.ts";
 import { openDriver } from "../../src/drivers/registry.ts";
-import { Mempool } from "../../src/mempool.ts";
-import { Packet } from "../../src/packet.ts";
+import { Mempool } from "../../src/memory/mempool.ts";
+import { Packet } from "../../src/memory/packet.ts";
 import type { Model } from "../../src/sim/card.ts";
 import { DirectBus } from "./direct_bus.ts";
 import { HandWire } from "./sim_rig.ts";

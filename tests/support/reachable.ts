@@ -4,7 +4,7 @@
  * @module
  */
 import { PoolSet } from "../../src/dma/pool_set.ts";
-import type { Mempool } from "../../src/mempool.ts";
+import type { Mempool } from "../../src/memory/mempool.ts";
 
 /** The set of these pools, for a queue's description. */
 export function reachable(...pools: readonly Mempool[]): SharedArrayBuffer {

@@ -4,11 +4,11 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import type { EchoArgs } from "../../src/cli/echo_worker.ts";
 import type { DeviceOptions } from "../../src/config.ts";
 import { type Device, openDevice, type QueuePair } from "../../src/device.ts";
-import { type Handle, INDEX_MASK, Mempool } from "../../src/mempool.ts";
+import { type Handle, INDEX_MASK, Mempool } from "../../src/memory/mempool.ts";
 import { type Run, run } from "../../src/runtime/run.ts";
 import {
   WIRE_COUNTER_BYTES,

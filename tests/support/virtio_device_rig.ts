@@ -2,7 +2,7 @@
  * An open virtio device on a device that the test plays.
  */
 import { assertEquals, assertRejects } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import {
   completeConfig,
   type DeviceConfig,
@@ -12,7 +12,7 @@ import type { Device, QueuePair } from "../../src/device_api.ts";
 import { openDriver } from "../../src/drivers/registry.ts";
 import type { VirtioFeatureName } from "../../src/drivers/virtio/features.ts";
 import type { IxlError } from "../../src/errors.ts";
-import { Packet } from "../../src/packet.ts";
+import { Packet } from "../../src/memory/packet.ts";
 import {
   type FakeOptions,
   type FakeVirtio,

@@ -4,11 +4,11 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import type { VirtioQueueBus } from "../../src/bus/bus.ts";
 import { completeConfig, type DeviceOptions } from "../../src/config.ts";
-import type { LocalQueue } from "../../src/drivers/base_rx_queue.ts";
-import { QueueControl, Word } from "../../src/drivers/queue_control.ts";
+import type { LocalQueue } from "../../src/drivers/queue/rx_queue.ts";
+import { QueueControl, Word } from "../../src/drivers/queue/control_block.ts";
 import {
   acceptedFeatures,
   accepts,
@@ -18,15 +18,15 @@ import {
 import {
   ringBytes,
   virtqueueAddresses,
-} from "../../src/drivers/virtio/layout.ts";
+} from "../../src/drivers/virtio/virtqueue/layout.ts";
 import {
   createRxQueue,
   createTxQueue,
-} from "../../src/drivers/virtio/queues.ts";
-import type { VirtioRxQueue } from "../../src/drivers/virtio/rx.ts";
-import type { VirtioTxQueue } from "../../src/drivers/virtio/tx.ts";
+} from "../../src/drivers/virtio/virtqueue/pair.ts";
+import type { VirtioRxQueue } from "../../src/drivers/virtio/virtqueue/rx.ts";
+import type { VirtioTxQueue } from "../../src/drivers/virtio/virtqueue/tx.ts";
 import { IrqLine } from "../../src/irq/line.ts";
-import { INDEX_MASK, Mempool } from "../../src/mempool.ts";
+import { INDEX_MASK, Mempool } from "../../src/memory/mempool.ts";
 import { QueueCounters } from "../../src/stats.ts";
 import {
   type BackendFeatures,

@@ -3,11 +3,11 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   completeChecksum,
   isSound,
-} from "../../src/drivers/checksum_request.ts";
+} from "../../src/drivers/queue/packet_chain.ts";
 import { PoolError } from "../../src/errors.ts";
-import { type Handle, Mempool } from "../../src/mempool.ts";
+import { type Handle, Mempool } from "../../src/memory/mempool.ts";
 import { pseudoHeaderIpv4, writeU16 } from "../../src/net/mod.ts";
-import { Packet } from "../../src/packet.ts";
+import { Packet } from "../../src/memory/packet.ts";
 import { ipv4Frame } from "../support/ip_frames.ts";
 
 const L4 = 34;

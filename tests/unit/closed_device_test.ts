@@ -1,7 +1,7 @@
 /** Devices that are closed, and those who use them all the same. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import { completeConfig } from "../../src/config.ts";
 import { attachQueue, type Device, openDevice } from "../../src/device.ts";
 import { attachPair, openDriver } from "../../src/drivers/registry.ts";

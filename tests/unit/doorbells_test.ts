@@ -5,7 +5,7 @@ import { assertEquals, assertGreater, assertLessOrEqual } from "@std/assert";
 import { INTEL_MODELS, IntelRings } from "../../bench/intel_rings.ts";
 import type { Rings } from "../../bench/rings.ts";
 import { PackedRings, SplitRings } from "../../bench/virtio_rings.ts";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 
 const RING = 128;
 const FRAME_BYTES = 60;

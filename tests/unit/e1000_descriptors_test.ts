@@ -1,20 +1,24 @@
 /** The words that reach an 8254x or an 82574, and what is made of those that come back. */
 import { assertEquals, assertThrows } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import { completeConfig } from "../../src/config.ts";
-import { interval } from "../../src/drivers/e1000/interrupts.ts";
-import { rxBufferBytes } from "../../src/drivers/e1000/receive.ts";
-import * as registers from "../../src/drivers/e1000/registers.ts";
-import { E1000RxQueue } from "../../src/drivers/e1000/rx.ts";
-import { E1000TxQueue } from "../../src/drivers/e1000/tx.ts";
-import * as common from "../../src/drivers/intel_gigabit/registers.ts";
-import { QueueControl } from "../../src/drivers/queue_control.ts";
-import { insert, offsetOf, type Register } from "../../src/drivers/register.ts";
+import { interval } from "../../src/drivers/intel/e1000/interrupts.ts";
+import { rxBufferBytes } from "../../src/drivers/intel/e1000/rx_unit.ts";
+import * as registers from "../../src/drivers/intel/e1000/registers.ts";
+import { E1000RxQueue } from "../../src/drivers/intel/e1000/queues.ts";
+import { E1000TxQueue } from "../../src/drivers/intel/e1000/tx.ts";
+import * as common from "../../src/drivers/intel/gigabit/registers.ts";
+import { QueueControl } from "../../src/drivers/queue/control_block.ts";
+import {
+  insert,
+  offsetOf,
+  type Register,
+} from "../../src/drivers/intel/register.ts";
 import { ConfigError, NotSupportedError } from "../../src/errors.ts";
 import { reachable } from "../support/reachable.ts";
 import { IrqLine } from "../../src/irq/line.ts";
-import { INDEX_MASK, Mempool } from "../../src/mempool.ts";
-import { PacketFlag } from "../../src/packet.ts";
+import { INDEX_MASK, Mempool } from "../../src/memory/mempool.ts";
+import { PacketFlag } from "../../src/memory/packet.ts";
 import { QueueCounters } from "../../src/stats.ts";
 
 const DEPTH = 64;

@@ -1,9 +1,13 @@
 /** Handles that are no packet's: no device is told of them, and those before them in the batch are sent. */
 import { assertEquals, assertThrows } from "@std/assert";
 import { INTEL_MODELS, IntelRings } from "../../bench/intel_rings.ts";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import { PoolError } from "../../src/errors.ts";
-import { INDEX_BITS, INDEX_MASK, type Mempool } from "../../src/mempool.ts";
+import {
+  INDEX_BITS,
+  INDEX_MASK,
+  type Mempool,
+} from "../../src/memory/mempool.ts";
 import { withVirtio } from "../support/virtio_rig.ts";
 
 /** What stands in for a packet of this pool, and what is said of it. */

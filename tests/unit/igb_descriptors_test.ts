@@ -1,24 +1,24 @@
 /** The words that reach an 82576 or I350, and what is read out of theirs. */
 import { assertEquals, assertThrows } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import { completeConfig } from "../../src/config.ts";
 import {
   CHIP_82576,
   CHIP_I350,
   MAX_FRAME_SIZE,
-} from "../../src/drivers/igb/chip.ts";
-import { interval, rxEntry } from "../../src/drivers/igb/interrupts.ts";
-import * as own from "../../src/drivers/igb/registers.ts";
-import { IgbRxQueue } from "../../src/drivers/igb/rx.ts";
-import { IgbTxQueue } from "../../src/drivers/igb/tx.ts";
-import * as shared from "../../src/drivers/intel_gigabit/registers.ts";
-import { QueueControl } from "../../src/drivers/queue_control.ts";
-import { offsetOf, type Register } from "../../src/drivers/register.ts";
+} from "../../src/drivers/intel/igb/chip.ts";
+import { interval, rxEntry } from "../../src/drivers/intel/igb/interrupts.ts";
+import * as own from "../../src/drivers/intel/igb/registers.ts";
+import { IgbRxQueue } from "../../src/drivers/intel/igb/queues.ts";
+import { IgbTxQueue } from "../../src/drivers/intel/igb/tx.ts";
+import * as shared from "../../src/drivers/intel/gigabit/registers.ts";
+import { QueueControl } from "../../src/drivers/queue/control_block.ts";
+import { offsetOf, type Register } from "../../src/drivers/intel/register.ts";
 import { ConfigError } from "../../src/errors.ts";
 import { reachable } from "../support/reachable.ts";
 import { IrqLine } from "../../src/irq/line.ts";
-import { INDEX_MASK, Mempool } from "../../src/mempool.ts";
-import { PacketFlag } from "../../src/packet.ts";
+import { INDEX_MASK, Mempool } from "../../src/memory/mempool.ts";
+import { PacketFlag } from "../../src/memory/packet.ts";
 import { QueueCounters } from "../../src/stats.ts";
 
 const DEPTH = 64;

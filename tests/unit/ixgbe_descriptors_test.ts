@@ -1,24 +1,24 @@
 /** The words that reach an 82599: an emulated card forgives what silicon does not. */
 import { assertEquals, assertThrows } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import { completeConfig } from "../../src/config.ts";
-import { rxBufferKiB } from "../../src/drivers/advanced/rx.ts";
-import { interval } from "../../src/drivers/ixgbe/interrupts.ts";
-import * as registers from "../../src/drivers/ixgbe/registers.ts";
-import { IxgbeRxQueue } from "../../src/drivers/ixgbe/rx.ts";
-import { IxgbeTxQueue } from "../../src/drivers/ixgbe/tx.ts";
-import { QueueControl } from "../../src/drivers/queue_control.ts";
+import { rxBufferKiB } from "../../src/drivers/intel/ring/rx_queue.ts";
+import { interval } from "../../src/drivers/intel/ixgbe/interrupts.ts";
+import * as registers from "../../src/drivers/intel/ixgbe/registers.ts";
+import { IxgbeRxQueue } from "../../src/drivers/intel/ixgbe/queues.ts";
+import { IxgbeTxQueue } from "../../src/drivers/intel/ixgbe/tx.ts";
+import { QueueControl } from "../../src/drivers/queue/control_block.ts";
 import {
   extract,
   field,
   insert,
   offsetOf,
   type Register,
-} from "../../src/drivers/register.ts";
+} from "../../src/drivers/intel/register.ts";
 import { ConfigError } from "../../src/errors.ts";
 import { reachable } from "../support/reachable.ts";
 import { IrqLine } from "../../src/irq/line.ts";
-import { INDEX_MASK, Mempool } from "../../src/mempool.ts";
+import { INDEX_MASK, Mempool } from "../../src/memory/mempool.ts";
 import { QueueCounters } from "../../src/stats.ts";
 
 const RX_DEPTH = 64;

@@ -4,12 +4,12 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import { MappedDomain } from "../../src/dma/mapped_domain.ts";
 import { ConfigError, PoolError } from "../../src/errors.ts";
-import { Handover } from "../../src/handover.ts";
-import { HEADROOM, INDEX_MASK, Mempool } from "../../src/mempool.ts";
-import { Packet } from "../../src/packet.ts";
+import { Handover } from "../../src/memory/handover.ts";
+import { HEADROOM, INDEX_MASK, Mempool } from "../../src/memory/mempool.ts";
+import { Packet } from "../../src/memory/packet.ts";
 
 const PLAIN = { backing: "plain" } as const;
 

@@ -6,8 +6,8 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
-import { Mempool } from "../../src/mempool.ts";
+import { Batch } from "../../src/memory/batch.ts";
+import { Mempool } from "../../src/memory/mempool.ts";
 import { ConfigError, IxlError } from "../../src/errors.ts";
 import { attachQueue, openDevice } from "../../src/device.ts";
 import { run } from "../../mod.ts";

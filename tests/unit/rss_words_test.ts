@@ -4,7 +4,7 @@ import {
   evenRssTable,
   rssKeyWords,
   rssTableWords,
-} from "../../src/drivers/rss_words.ts";
+} from "../../src/rss_table.ts";
 import { ConfigError } from "../../src/errors.ts";
 
 Deno.test("rssKeyWords() takes four bytes each, the first lowest", () => {

@@ -3,8 +3,8 @@
  */
 import { assert, assertEquals, assertFalse } from "@std/assert";
 import { INTEL_MODELS, IntelRings } from "../../bench/intel_rings.ts";
-import { Batch } from "../../src/batch.ts";
-import { Word } from "../../src/drivers/queue_control.ts";
+import { Batch } from "../../src/memory/batch.ts";
+import { Word } from "../../src/drivers/queue/control_block.ts";
 
 const RING = 64;
 const SIZE = 4;

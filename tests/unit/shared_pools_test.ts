@@ -1,7 +1,7 @@
 /** Packets that are received by one device and sent by another, whatever the two are. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import { completeConfig, type DeviceOptions } from "../../src/config.ts";
 import { type Device, openDevice, type QueuePair } from "../../src/device.ts";
 import type { TxQueue } from "../../src/device_api.ts";
@@ -16,8 +16,8 @@ import {
   Mempool,
   type MempoolDescription,
   type PoolUser,
-} from "../../src/mempool.ts";
-import { Packet } from "../../src/packet.ts";
+} from "../../src/memory/mempool.ts";
+import { Packet } from "../../src/memory/packet.ts";
 import { QueueContext } from "../../src/runtime/queue_context.ts";
 import type { Order, Report } from "../fixtures/vhost_backend_worker.ts";
 import type { PoolOrder } from "../fixtures/pool_owner_worker.ts";

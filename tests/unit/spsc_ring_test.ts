@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertFalse } from "@std/assert";
-import { SpscRing } from "../../src/spsc_ring.ts";
+import { SpscRing } from "../../src/memory/spsc_ring.ts";
 
 Deno.test("SpscRing keeps order over many turns of the ring", () => {
   const ring = new SpscRing(SpscRing.allocate(8));

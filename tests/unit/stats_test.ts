@@ -3,7 +3,7 @@
  */
 import { assertEquals } from "@std/assert";
 import { INTEL_MODELS, IntelRings } from "../../bench/intel_rings.ts";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import { QueueCounters, Slot } from "../../src/stats.ts";
 
 const NEARLY_2_32 = 2 ** 32 - 1000;

@@ -3,11 +3,11 @@
  * shared by descriptor, or goes through messages too.
  */
 import { assert, assertEquals } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import { completeConfig, type DeviceOptions } from "../../src/config.ts";
 import type { Device } from "../../src/device_api.ts";
 import { openDriver } from "../../src/drivers/registry.ts";
-import { Mempool } from "../../src/mempool.ts";
+import { Mempool } from "../../src/memory/mempool.ts";
 import {
   batchOf,
   bytesOf,

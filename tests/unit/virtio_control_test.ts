@@ -2,12 +2,12 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import type { Device } from "../../src/device_api.ts";
 import { DmaMemory } from "../../src/dma/memory.ts";
-import { Commands } from "../../src/drivers/virtio/commands.ts";
+import { Commands } from "../../src/drivers/virtio/control/commands.ts";
 import {
   ControlQueue,
   controlQueueBytes,
   controlQueueDepth,
-} from "../../src/drivers/virtio/control_queue.ts";
+} from "../../src/drivers/virtio/control/queue.ts";
 import {
   acceptedFeatures,
   featureBits,

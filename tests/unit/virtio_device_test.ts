@@ -1,6 +1,6 @@
 /** A virtio device that comes up, on a device that the test plays: what is negotiated, said of it, and refused. */
 import { assert, assertEquals } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import type { DeviceOptions } from "../../src/config.ts";
 import type { Device, LinkState } from "../../src/device_api.ts";
 import { openDriver } from "../../src/drivers/registry.ts";
@@ -14,7 +14,7 @@ import {
   NotSupportedError,
 } from "../../src/errors.ts";
 import { IrqLine } from "../../src/irq/line.ts";
-import { INDEX_MASK } from "../../src/mempool.ts";
+import { INDEX_MASK } from "../../src/memory/mempool.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/until.ts";
 import {

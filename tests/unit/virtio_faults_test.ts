@@ -1,6 +1,6 @@
 /** Every wrong that a device can do to a ring, and what the user of the queue is told. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import type { VirtioFeatureName } from "../../src/drivers/virtio/features.ts";
 import { DeviceFaultError } from "../../src/errors.ts";
 import {

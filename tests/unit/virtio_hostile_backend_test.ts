@@ -5,7 +5,7 @@
  * No message of a backend carries descriptors here that the device wants: one that lacks them cannot be.
  */
 import { assert, assertEquals } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import type { InterruptVectors, VirtioBusDevice } from "../../src/bus/bus.ts";
 import { parseVhostUserAddress } from "../../src/bus/vhost_user/address.ts";
 import { VhostUserDomain } from "../../src/bus/vhost_user/domain.ts";
@@ -16,7 +16,7 @@ import { openDriver } from "../../src/drivers/registry.ts";
 import { IxlError } from "../../src/errors.ts";
 import { readSmallFile } from "../../src/ffi/files.ts";
 import { UnixListener } from "../../src/ffi/unix_socket.ts";
-import { INDEX_MASK, Mempool } from "../../src/mempool.ts";
+import { INDEX_MASK, Mempool } from "../../src/memory/mempool.ts";
 import {
   HONEST,
   Liar,

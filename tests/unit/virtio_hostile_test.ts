@@ -3,10 +3,10 @@
  * played, with every combination of features.
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import type { VirtioFeatureName } from "../../src/drivers/virtio/features.ts";
 import { DeviceFaultError } from "../../src/errors.ts";
-import { INDEX_MASK, Mempool } from "../../src/mempool.ts";
+import { INDEX_MASK, Mempool } from "../../src/memory/mempool.ts";
 import { repetitions, seedsAfter } from "../support/repeat.ts";
 import type { Taken } from "../support/virtio_backend.ts";
 import { absurd, lieInRing, type Random } from "../support/virtio_lies.ts";

@@ -14,7 +14,7 @@ import {
   ringBytes,
   virtqueueAddresses,
   virtqueueLayout,
-} from "../../src/drivers/virtio/layout.ts";
+} from "../../src/drivers/virtio/virtqueue/layout.ts";
 import { NotSupportedError } from "../../src/errors.ts";
 import { withVirtio } from "../support/virtio_rig.ts";
 

@@ -9,7 +9,7 @@ import {
   assertRejects,
   assertThrows,
 } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import type { VirtioPortsBusDescription } from "../../src/bus/bus.ts";
 import { PortWindow, VirtioPortNotifier } from "../../src/bus/vfio/ports.ts";
 import type { VirtqueueSetup } from "../../src/bus/virtio.ts";
@@ -21,7 +21,10 @@ import {
   featureBits,
   type VirtioFeatureName,
 } from "../../src/drivers/virtio/features.ts";
-import { ringBytes, virtqueueLayout } from "../../src/drivers/virtio/layout.ts";
+import {
+  ringBytes,
+  virtqueueLayout,
+} from "../../src/drivers/virtio/virtqueue/layout.ts";
 import { VirtioPciLegacyTransport } from "../../src/drivers/virtio/pci_legacy.ts";
 import { openPciTransport } from "../../src/drivers/virtio/pci_transport.ts";
 import {
@@ -31,7 +34,7 @@ import {
   IxlError,
   NotSupportedError,
 } from "../../src/errors.ts";
-import { Packet } from "../../src/packet.ts";
+import { Packet } from "../../src/memory/packet.ts";
 import { LegacyBus, type LegacyOptions } from "../support/virtio_legacy_bus.ts";
 import { randomFrom } from "../support/virtio_rig.ts";
 import { QEMU_LEGACY } from "../support/virtio_pci_bus.ts";

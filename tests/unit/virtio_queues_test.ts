@@ -1,11 +1,11 @@
 /** What the halves of a virtio queue pair do, one thing at a time. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
-import { Word } from "../../src/drivers/queue_control.ts";
+import { Batch } from "../../src/memory/batch.ts";
+import { Word } from "../../src/drivers/queue/control_block.ts";
 import type { VirtioFeatureName } from "../../src/drivers/virtio/features.ts";
-import { renewPair } from "../../src/drivers/virtio/queues.ts";
+import { renewPair } from "../../src/drivers/virtio/virtqueue/pair.ts";
 import { DeviceFaultError } from "../../src/errors.ts";
-import { Mempool } from "../../src/mempool.ts";
+import { Mempool } from "../../src/memory/mempool.ts";
 import {
   numbered,
   type RigOptions,

@@ -1,7 +1,7 @@
 /** Every combination of ring features under random traffic: nothing is lost, doubled or out of order. */
 import { assert, assertEquals } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
-import { Mempool } from "../../src/mempool.ts";
+import { Batch } from "../../src/memory/batch.ts";
+import { Mempool } from "../../src/memory/mempool.ts";
 import type { VirtioFeatureName } from "../../src/drivers/virtio/features.ts";
 import { repetitions, seedsAfter } from "../support/repeat.ts";
 import type { Taken } from "../support/virtio_backend.ts";

@@ -1,14 +1,14 @@
 /** A virtio device that is reset under its users: what comes back, what is lost, and who has to be asked. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import type { VirtioQueueBus } from "../../src/bus/bus.ts";
 import type { QueuePair } from "../../src/device_api.ts";
-import { Word } from "../../src/drivers/queue_control.ts";
+import { Word } from "../../src/drivers/queue/control_block.ts";
 import { attachPair } from "../../src/drivers/registry.ts";
 import { featureBits } from "../../src/drivers/virtio/features.ts";
-import { unlessUsedElsewhere } from "../../src/drivers/virtio/users.ts";
+import { unlessUsedElsewhere } from "../../src/drivers/virtio/virtqueue/users.ts";
 import { DeviceFaultError } from "../../src/errors.ts";
-import { Packet } from "../../src/packet.ts";
+import { Packet } from "../../src/memory/packet.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/until.ts";
 import {

@@ -3,7 +3,7 @@
  */
 import { assertEquals, assertGreater, assertLess } from "@std/assert";
 import { cpuUsage } from "node:process";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import type { QueuePair } from "../../src/device.ts";
 import { run } from "../../src/runtime/run.ts";
 import { requires } from "../support/requirements.ts";

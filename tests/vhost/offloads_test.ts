@@ -2,12 +2,12 @@
  * Checksums and segmentation through the virtio header: DPDK completes what we leave open, and we see what it leaves.
  */
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { Batch } from "../../src/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import type { DeviceOptions } from "../../src/config.ts";
 import type { QueuePair } from "../../src/device.ts";
-import { INDEX_MASK } from "../../src/mempool.ts";
+import { INDEX_MASK } from "../../src/memory/mempool.ts";
 import * as net from "../../src/net/mod.ts";
-import { Packet } from "../../src/packet.ts";
+import { Packet } from "../../src/memory/packet.ts";
 import { requires } from "../support/requirements.ts";
 import type { BackendOptions } from "../support/testpmd.ts";
 import { until } from "../support/until.ts";

@@ -12,6 +12,7 @@ import {
 import { LEAST_DEPTH } from "../../config.ts";
 import { IrqLine, Sleeper } from "../../irq/line.ts";
 import { log, repeatedly } from "../../log.ts";
+import { delay } from "../../wait.ts";
 import type { VhostUserBusDescription } from "../bus.ts";
 import type { VirtioTransport, VirtqueueSetup } from "../virtio.ts";
 import type { VhostUserSpec } from "./address.ts";
@@ -573,8 +574,4 @@ function refused({ address }: VhostUserSpec, features: bigint): Error {
   return new NotSupportedError(
     `${address} does not take features 0x${features.toString(16)} together`,
   );
-}
-
-function delay(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

@@ -20,29 +20,33 @@ import type {
 } from "../../device_api.ts";
 import { NotSupportedError } from "../../errors.ts";
 import { log } from "../../log.ts";
-import { type Handle, INDEX_MASK, Mempool } from "../../mempool.ts";
+import { type Handle, INDEX_MASK, Mempool } from "../../memory/mempool.ts";
 import { type DeviceStats, emptyStats } from "../../stats.ts";
-import { BaseDevice, type LocalPair } from "../base_device.ts";
-import type { LocalQueue } from "../base_rx_queue.ts";
-import type { MemorySizes } from "../device_memory.ts";
-import { Word } from "../queue_control.ts";
+import { BaseDevice, type LocalPair } from "../device/base_device.ts";
+import type { LocalQueue } from "../queue/rx_queue.ts";
+import type { MemorySizes } from "../device/device_memory.ts";
+import { Word } from "../queue/control_block.ts";
 import {
   ControlQueue,
   controlQueueBytes,
   controlQueueDepth,
-} from "./control_queue.ts";
+} from "./control/queue.ts";
 import { accepts, featureNames } from "./features.ts";
-import { DESCRIPTOR_BYTES, ringBytes, virtqueueAddresses } from "./layout.ts";
+import {
+  DESCRIPTOR_BYTES,
+  ringBytes,
+  virtqueueAddresses,
+} from "./virtqueue/layout.ts";
 import { Lifecycle, type Pairs } from "./lifecycle.ts";
 import { agree, type Agreement, configFor } from "./negotiation.ts";
 import { type NetStatus, readNetStatus } from "./net_config.ts";
-import { createRxQueue, createTxQueue, renewPair } from "./queues.ts";
-import type { VirtioRxQueue } from "./rx.ts";
-import { RSS_TABLE_SIZE, Settings } from "./settings.ts";
-import { HANDLE_MASK } from "./slots.ts";
-import { Fault, recordFault } from "./state.ts";
-import { MAX_SEGMENTS, type VirtioTxQueue } from "./tx.ts";
-import { leave } from "./users.ts";
+import { createRxQueue, createTxQueue, renewPair } from "./virtqueue/pair.ts";
+import type { VirtioRxQueue } from "./virtqueue/rx.ts";
+import { RSS_TABLE_SIZE, Settings } from "./control/settings.ts";
+import { HANDLE_MASK } from "./virtqueue/slots.ts";
+import { Fault, recordFault } from "./virtqueue/state.ts";
+import { MAX_SEGMENTS, type VirtioTxQueue } from "./virtqueue/tx.ts";
+import { leave } from "./virtqueue/users.ts";
 
 /** The name of this driver. */
 export const DRIVER = "virtio";

@@ -13,8 +13,8 @@
 import type { VirtioTransport, VirtqueueSetup } from "../../bus/virtio.ts";
 import { NotSupportedError } from "../../errors.ts";
 import { log, repeatedly } from "../../log.ts";
-import { Word } from "../queue_control.ts";
-import { delay, until } from "../wait.ts";
+import { Word } from "../queue/control_block.ts";
+import { delay, until } from "../../wait.ts";
 import { featureNames } from "./features.ts";
 
 /** How soon it is seen that the device needs a reset. */

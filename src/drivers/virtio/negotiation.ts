@@ -12,7 +12,7 @@ import {
   DeviceFaultError,
   NotSupportedError,
 } from "../../errors.ts";
-import { DEFAULT_ENTRY_SIZE } from "../../mempool.ts";
+import { DEFAULT_ENTRY_SIZE } from "../../memory/mempool.ts";
 import { ETHERNET_HEADER_LENGTH } from "../../net/ethernet.ts";
 import {
   type AcceptedFeatures,

@@ -14,7 +14,7 @@ import {
   DeviceTimeoutError,
   NotSupportedError,
 } from "../../errors.ts";
-import { until } from "../wait.ts";
+import { until } from "../../wait.ts";
 import { featureBit } from "./features.ts";
 import {
   findStructures,

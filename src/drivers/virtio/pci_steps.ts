@@ -5,7 +5,7 @@
  */
 import type { BarBusDevice } from "../../bus/bus.ts";
 import { DeviceTimeoutError, NotSupportedError } from "../../errors.ts";
-import { until } from "../wait.ts";
+import { until } from "../../wait.ts";
 import { type Field, type FieldAccess, NO_VECTOR } from "./pci_registers.ts";
 
 /** Devices that are hardware may take their time. */

@@ -27,8 +27,8 @@ import {
   DescriptorFlag,
   Packed,
   Split,
-} from "../../../src/drivers/virtio/layout.ts";
-import { HEADROOM } from "../../../src/mempool.ts";
+} from "../../../src/drivers/virtio/virtqueue/layout.ts";
+import { HEADROOM } from "../../../src/memory/mempool.ts";
 
 /** A card, as the first line has it. */
 export interface CardReport {

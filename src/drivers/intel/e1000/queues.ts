@@ -1,0 +1,63 @@
+/**
+ * Receiving on one queue: legacy descriptors on the 8254x, extended ones on the 82574.
+ *
+ * @module
+ */
+import type { RegisterQueueBus } from "../../../bus/bus.ts";
+import { IrqLine } from "../../../irq/line.ts";
+import { AdvancedRxQueue } from "../ring/rx_queue.ts";
+import type { LocalQueue } from "../../queue/rx_queue.ts";
+import { ICR, ICS, IMS } from "../gigabit/registers.ts";
+import { offsetOf } from "../register.ts";
+import { chipNamed } from "./chip.ts";
+import { EXTENDED_RX, LEGACY_RX } from "./descriptors.ts";
+import { QUEUE_CAUSES, SHARED_QUEUE_CAUSE } from "./interrupts.ts";
+import { rxBufferBytes } from "./rx_unit.ts";
+import { RDT } from "./registers.ts";
+
+/** The receive half of a queue pair. */
+export class E1000RxQueue extends AdvancedRxQueue {
+  readonly #bus: RegisterQueueBus;
+  /** Where to tell of the link, when the queue shares its interrupt with it. */
+  readonly #link: IrqLine | undefined;
+  readonly #polls: boolean;
+
+  /**
+   * @param queue Which queue, and its memory.
+   * @param bus The card's registers in this isolate.
+   */
+  constructor(queue: LocalQueue, bus: RegisterQueueBus) {
+    const legacy = chipNamed(queue.model).generation === "8254x";
+    super(queue, bus, {
+      ...(legacy ? LEGACY_RX : EXTENDED_RX),
+      tail: offsetOf(RDT, queue.index),
+      unmask: offsetOf(IMS),
+      unmaskBit: QUEUE_CAUSES[queue.index],
+      bufferBytes: rxBufferBytes(queue.pool.entrySize),
+    });
+    this.#bus = bus;
+    this.#polls = queue.config.irqTimeoutMs === 0;
+    this.#link = queue.linkFd === undefined
+      ? undefined
+      : new IrqLine(queue.linkFd);
+  }
+
+  /** A shared vector is the link's alone while this queue polls: nobody would take the queue's cause down. */
+  protected override unmaskIrq(): void {
+    if (this.#link === undefined) super.unmaskIrq();
+    else if (!this.#polls) this.#unmaskShared(this.#link);
+  }
+
+  /**
+   * Reading ICR is the only way to take the line down, and takes every cause along: news of the link is passed on,
+   * and a frame that arrived before is announced again, as its interrupt would come never more.
+   */
+  #unmaskShared(link: IrqLine): void {
+    const bus = this.#bus;
+    const causes = bus.read32(ICR.offset);
+    if ((causes & ICR.bits.LSC) !== 0) link.raise();
+    bus.write32(IMS.offset, SHARED_QUEUE_CAUSE | ICR.bits.LSC);
+    if (this.arrived) bus.write32(ICS.offset, SHARED_QUEUE_CAUSE);
+    bus.unmaskInterrupt();
+  }
+}

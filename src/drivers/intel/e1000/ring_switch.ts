@@ -1,0 +1,83 @@
+/**
+ * Starting and stopping the rings of one queue, on chips with one switch for all queues: the other queue pauses
+ * meanwhile, and goes on where it was.
+ *
+ * @module
+ */
+import type { Chip } from "./chip.ts";
+import {
+  configureRxRing,
+  removeRxRing,
+  startReceive,
+  stopReceive,
+} from "./rx_unit.ts";
+import {
+  configureTxRing,
+  drainTxRing,
+  removeTxRing,
+  startTransmit,
+  stopTransmit,
+} from "./tx_unit.ts";
+import { RDT } from "./registers.ts";
+
+/** Where a queue's rings lie, and what to write to the tail of the full receive ring. */
+export interface ArmedRings {
+  /** Address of the receive ring for the chip. */
+  readonly rx: bigint;
+  /** Address of the transmit ring for the chip. */
+  readonly tx: bigint;
+  /** Tail of the receive ring. */
+  readonly tail: number;
+}
+
+/** Which queues run, and one change after the other. */
+export class Rings {
+  readonly #chip: Chip;
+  readonly #running = new Set<number>();
+  #before: Promise<void> = Promise.resolve();
+
+  /** @param chip Whose rings they are. */
+  constructor(chip: Chip) {
+    this.#chip = chip;
+  }
+
+  /** Starts a queue's rings. They are in their first state when `arm` is called. */
+  start(queue: number, arm: () => ArmedRings): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#pause();
+      const { rx, tx, tail } = arm();
+      configureTxRing(this.#chip, queue, tx);
+      configureRxRing(this.#chip, queue, rx);
+      this.#running.add(queue);
+      this.#resume();
+      this.#chip.registers.write(RDT, tail, queue);
+    });
+  }
+
+  /** Stops a queue's rings, if they run, once it has sent what it was given. */
+  stop(queue: number): Promise<void> {
+    return this.#inTurn(async () => {
+      if (!this.#running.delete(queue)) return;
+      await drainTxRing(this.#chip, queue);
+      await this.#pause();
+      removeTxRing(this.#chip, queue);
+      removeRxRing(this.#chip, queue);
+      if (this.#running.size > 0) this.#resume();
+    });
+  }
+
+  async #pause(): Promise<void> {
+    await Promise.all([stopReceive(this.#chip), stopTransmit(this.#chip)]);
+  }
+
+  #resume(): void {
+    startTransmit(this.#chip);
+    startReceive(this.#chip);
+  }
+
+  #inTurn(change: () => Promise<void>): Promise<void> {
+    const after = this.#before.then(change);
+    this.#before = after.catch(() => {});
+    return after;
+  }
+}

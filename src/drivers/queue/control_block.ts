@@ -1,0 +1,114 @@
+/**
+ * What the isolates that take turns on a queue pair share besides the rings themselves.
+ *
+ * @module
+ */
+
+import { IxlError } from "../../errors.ts";
+
+/** In the place of an owner's token while the device itself looks after a queue's pool. */
+export const DEVICE_TOKEN = -1;
+
+/** Words of the control block, one Int32 each. */
+export const Word = {
+  /** Not 0: whoever uses the queue shall stop. */
+  Stop: 0,
+  /** Token of the queue object that may receive; 0 when nobody has it. */
+  Owner: 1,
+  /** Token of the queue object that wants to. */
+  Wanted: 2,
+  /** The last token given out. */
+  LastToken: 3,
+  /** Next receive descriptor to look at. */
+  RxNext: 4,
+  /** Receive descriptors before `RxNext` that wait for a buffer. */
+  RxHoles: 5,
+  /** Next transmit descriptor to fill. */
+  TxNext: 6,
+  /** Oldest transmit descriptor that is not reclaimed. */
+  TxClean: 7,
+  /** How often the device wanted the rings to be started afresh by whoever uses them. Written by the device object. */
+  Epoch: 8,
+  /** The `Epoch` that the user of the receive ring has followed. */
+  RxRenewed: 9,
+  /** The `Epoch` that the user of the transmit ring has followed. */
+  TxRenewed: 10,
+  /** Which isolate used the receive ring last, see `drivers/virtio/users.ts`; 0 for none. */
+  RxUser: 11,
+  /** Which isolate used the transmit ring last; 0 for none. */
+  TxUser: 12,
+  /**
+   * Token of the queue object that may receive without looking further: nobody wants the queue or its user to stop, and
+   * the ring is in its usual state. Whoever asks for anything makes it 0, see {@linkcode QueueControl.ask}.
+   */
+  Ready: 13,
+  /** Not 0: the device is closed. Comes after `Stop`. */
+  Closed: 14,
+  /** For the driver: from here to the end. */
+  Scratch: 15,
+} as const;
+
+const WORDS = 48;
+
+/** Throws when the device of a queue is closed. */
+export function assertNotClosed(words: Int32Array): void {
+  if (words[Word.Closed] === 0) return;
+  throw new IxlError("device-gone", "the device of this queue is closed");
+}
+
+/** Views of a queue pair's control block. */
+export class QueueControl {
+  /** The words, indexed by {@linkcode Word}. */
+  readonly words: Int32Array;
+  /** Handle of the packet in each receive descriptor, 0 for none. */
+  readonly rxSlots: Uint32Array;
+  /** Handle of the packet in each transmit descriptor, 0 for none. */
+  readonly txSlots: Uint32Array;
+  /** For devices that finish in any order: which descriptor's turn is next, by place in the receive ring. */
+  readonly rxIds: Uint16Array;
+  /** The same for the transmit ring. */
+  readonly txIds: Uint16Array;
+  /** What follows a transmit descriptor in its packet: for the driver. */
+  readonly txLinks: Uint16Array;
+
+  /**
+   * @param buffer Memory that {@linkcode QueueControl.allocate} made.
+   * @param rxDepth Descriptors of the receive ring.
+   * @param txDepth Descriptors of the transmit ring.
+   */
+  constructor(
+    readonly buffer: SharedArrayBuffer,
+    rxDepth: number,
+    txDepth: number,
+  ) {
+    this.words = new Int32Array(buffer, 0, WORDS);
+    this.rxSlots = new Uint32Array(buffer, WORDS * 4, rxDepth);
+    this.txSlots = new Uint32Array(buffer, (WORDS + rxDepth) * 4, txDepth);
+    const ids = (WORDS + rxDepth + txDepth) * 4;
+    this.rxIds = new Uint16Array(buffer, ids, rxDepth);
+    this.txIds = new Uint16Array(buffer, ids + rxDepth * 2, txDepth);
+    this.txLinks = new Uint16Array(
+      buffer,
+      ids + (rxDepth + txDepth) * 2,
+      txDepth,
+    );
+  }
+
+  /** Sets a word that the queue's user shall look at now. */
+  ask(word: number, value: number): void {
+    Atomics.store(this.words, word, value);
+    this.askToLook();
+  }
+
+  /** Lets the next receive look at everything, the pool's size included. */
+  askToLook(): void {
+    Atomics.store(this.words, Word.Ready, 0);
+  }
+
+  /** Zeroed memory for one queue pair. */
+  static allocate(rxDepth: number, txDepth: number): SharedArrayBuffer {
+    return new SharedArrayBuffer(
+      WORDS * 4 + rxDepth * 6 + txDepth * 8,
+    );
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * What the users of a virtio queue pair share besides rings and slots: positions, the frame in the making, and what
+ * the device did wrong.
+ *
+ * @module
+ */
+import { DeviceFaultError, type IxlError } from "../../../errors.ts";
+import { assertNotClosed, Word } from "../../queue/control_block.ts";
+
+/** Words of the control block. Indexes of a split ring count modulo 2¹⁶ as in the ring (2.7.6). */
+export const State = {
+  /** Split: the used index up to which receive buffers were taken. Packed: the wrap counter at `RxNext`, 0 or 1. */
+  RxUsed: Word.Scratch,
+  /** Split: the available index that the device was shown. Packed: buffers posted since it was last asked. */
+  RxShown: Word.Scratch + 1,
+  /** Not 0: received packets shall raise the interrupt. */
+  RxAwake: Word.Scratch + 2,
+  /** Handle of the first segment of a frame whose last has not come; 0 for none, or while the rest is thrown away. */
+  FrameHead: Word.Scratch + 3,
+  /** Handle of its last segment. */
+  FrameTail: Word.Scratch + 4,
+  /** Bytes so far. */
+  FrameBytes: Word.Scratch + 5,
+  /** Buffers of the frame that are still to come. */
+  FrameLeft: Word.Scratch + 6,
+  /** In order: used buffers of which the device wrote no entry, the last excepted, that are still to be taken. */
+  RunLeft: Word.Scratch + 14,
+  /** What the device wrote into the last of them. */
+  RunBytes: Word.Scratch + 15,
+  /** Split: the used index up to which packets were reclaimed. Packed: the wrap counter at `TxClean`, 0 or 1. */
+  TxUsed: Word.Scratch + 7,
+  /** Split: the available index when all is shown. Packed: the wrap counter at `TxNext`, 0 or 1. */
+  TxPosted: Word.Scratch + 8,
+  /** Split: the available index that the device was shown. */
+  TxShown: Word.Scratch + 16,
+  /** Transmit descriptors with the device. */
+  TxBusy: Word.Scratch + 9,
+  /** Not 0 once a device used receive buffers in another order than it got them: `rxIds` counts. */
+  RxTurned: Word.Scratch + 17,
+  /** Not 0 once packets took descriptors in another order than that of the ring: `txIds` counts. */
+  TxTurned: Word.Scratch + 18,
+  /** One of {@linkcode Fault}; 0 for none. */
+  Fault: Word.Scratch + 10,
+  /** The virtqueue where it was seen. */
+  FaultQueue: Word.Scratch + 11,
+  /** What the device wrote. */
+  FaultValue: Word.Scratch + 12,
+  /** What would have been right. */
+  FaultLimit: Word.Scratch + 13,
+} as const;
+
+/** What a device can do wrong, as a number above 0. */
+export const Fault = {
+  Index: 1,
+  Id: 2,
+  Length: 3,
+  Buffers: 4,
+  /** No fault of the device: it is closed. */
+  Closed: 5,
+} as const;
+
+/** One of {@linkcode Fault}. */
+export type FaultCode = typeof Fault[keyof typeof Fault];
+
+const FAULTS: Readonly<
+  Partial<Record<number, (value: number, limit: number) => string>>
+> = {
+  [Fault.Index]: (value, limit) =>
+    `said that it used ${value} buffers while it had ${limit}`,
+  [Fault.Id]: (value) => `used buffer ${value}, which it did not have`,
+  [Fault.Length]: (value, limit) =>
+    `wrote ${value} bytes, of at most ${limit}, into a buffer`,
+  [Fault.Buffers]: (value, limit) =>
+    `spread a frame over ${value} buffers where 1 to ${limit} are possible`,
+};
+
+/** Marks a queue pair as broken. The first fault stays. */
+export function recordFault(
+  words: Int32Array,
+  code: FaultCode,
+  virtqueue: number,
+  value: number,
+  limit: number,
+): void {
+  if (words[State.Fault] !== 0) return;
+  words[State.Fault] = code;
+  words[State.FaultQueue] = virtqueue;
+  words[State.FaultValue] = value;
+  words[State.FaultLimit] = limit;
+}
+
+/** What the user of a broken queue pair is told. */
+export function faultError(words: Int32Array): IxlError {
+  assertNotClosed(words);
+  const virtqueue = words[State.FaultQueue];
+  const way = (virtqueue & 1) === 0 ? "receive" : "transmit";
+  const describe = FAULTS[words[State.Fault]];
+  const did = describe?.(
+    words[State.FaultValue] >>> 0,
+    words[State.FaultLimit],
+  ) ?? "did something wrong";
+  return new DeviceFaultError(
+    `the virtio device ${did} (${way} queue ${
+      virtqueue >> 1
+    }): the queue stands still until it is restarted`,
+  );
+}
