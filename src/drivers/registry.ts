@@ -29,16 +29,14 @@ import {
   type ChipModel as E1000Model,
 } from "./intel/e1000/chip.ts";
 import { DRIVER as E1000, E1000Device } from "./intel/e1000/device.ts";
-import { E1000RxQueue } from "./intel/e1000/queues.ts";
-import { E1000TxQueue } from "./intel/e1000/tx.ts";
+import { E1000RxQueue, E1000TxQueue } from "./intel/e1000/queues.ts";
 import {
   CHIP_82576,
   CHIP_I350,
   type ChipModel as IgbModel,
 } from "./intel/igb/chip.ts";
 import { DRIVER as IGB, IgbDevice } from "./intel/igb/device.ts";
-import { IgbRxQueue } from "./intel/igb/queues.ts";
-import { IgbTxQueue } from "./intel/igb/tx.ts";
+import { IgbRxQueue, IgbTxQueue } from "./intel/igb/queues.ts";
 import {
   CHIP_82599,
   CHIP_X540,
@@ -46,8 +44,7 @@ import {
   type ChipModel,
 } from "./intel/ixgbe/chip.ts";
 import { DRIVER as IXGBE, IxgbeDevice } from "./intel/ixgbe/device.ts";
-import { IxgbeRxQueue } from "./intel/ixgbe/queues.ts";
-import { IxgbeTxQueue } from "./intel/ixgbe/tx.ts";
+import { IxgbeRxQueue, IxgbeTxQueue } from "./intel/ixgbe/queues.ts";
 import { DRIVER as VIRTIO, VirtioDevice } from "./virtio/device.ts";
 import { openPciTransport } from "./virtio/pci_transport.ts";
 import { createRxQueue, createTxQueue } from "./virtio/virtqueue/pair.ts";

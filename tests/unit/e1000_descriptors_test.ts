@@ -5,8 +5,10 @@ import { completeConfig } from "../../src/config.ts";
 import { interval } from "../../src/drivers/intel/e1000/interrupts.ts";
 import { rxBufferBytes } from "../../src/drivers/intel/e1000/rx_unit.ts";
 import * as registers from "../../src/drivers/intel/e1000/registers.ts";
-import { E1000RxQueue } from "../../src/drivers/intel/e1000/queues.ts";
-import { E1000TxQueue } from "../../src/drivers/intel/e1000/tx.ts";
+import {
+  E1000RxQueue,
+  E1000TxQueue,
+} from "../../src/drivers/intel/e1000/queues.ts";
 import * as common from "../../src/drivers/intel/gigabit/registers.ts";
 import { QueueControl } from "../../src/drivers/queue/control_block.ts";
 import {

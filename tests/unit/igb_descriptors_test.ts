@@ -9,8 +9,7 @@ import {
 } from "../../src/drivers/intel/igb/chip.ts";
 import { interval, rxEntry } from "../../src/drivers/intel/igb/interrupts.ts";
 import * as own from "../../src/drivers/intel/igb/registers.ts";
-import { IgbRxQueue } from "../../src/drivers/intel/igb/queues.ts";
-import { IgbTxQueue } from "../../src/drivers/intel/igb/tx.ts";
+import { IgbRxQueue, IgbTxQueue } from "../../src/drivers/intel/igb/queues.ts";
 import * as shared from "../../src/drivers/intel/gigabit/registers.ts";
 import { QueueControl } from "../../src/drivers/queue/control_block.ts";
 import { offsetOf, type Register } from "../../src/drivers/intel/register.ts";

@@ -5,8 +5,10 @@ import { completeConfig } from "../../src/config.ts";
 import { rxBufferKiB } from "../../src/drivers/intel/ring/rx_queue.ts";
 import { interval } from "../../src/drivers/intel/ixgbe/interrupts.ts";
 import * as registers from "../../src/drivers/intel/ixgbe/registers.ts";
-import { IxgbeRxQueue } from "../../src/drivers/intel/ixgbe/queues.ts";
-import { IxgbeTxQueue } from "../../src/drivers/intel/ixgbe/tx.ts";
+import {
+  IxgbeRxQueue,
+  IxgbeTxQueue,
+} from "../../src/drivers/intel/ixgbe/queues.ts";
 import { QueueControl } from "../../src/drivers/queue/control_block.ts";
 import {
   extract,

@@ -6,7 +6,7 @@ import type { QueuePair } from "../../src/device_api.ts";
 import { Word } from "../../src/drivers/queue/control_block.ts";
 import { attachPair } from "../../src/drivers/registry.ts";
 import { featureBits } from "../../src/drivers/virtio/features.ts";
-import { unlessUsedElsewhere } from "../../src/drivers/virtio/virtqueue/users.ts";
+import { unlessUsedElsewhere } from "../../src/drivers/virtio/virtqueue/state.ts";
 import { DeviceFaultError } from "../../src/errors.ts";
 import { Packet } from "../../src/memory/packet.ts";
 import { withoutLeaks } from "../support/leaks.ts";

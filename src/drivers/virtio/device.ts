@@ -43,10 +43,8 @@ import { type NetStatus, readNetStatus } from "./net_config.ts";
 import { createRxQueue, createTxQueue, renewPair } from "./virtqueue/pair.ts";
 import type { VirtioRxQueue } from "./virtqueue/rx.ts";
 import { RSS_TABLE_SIZE, Settings } from "./control/settings.ts";
-import { HANDLE_MASK } from "./virtqueue/slots.ts";
-import { Fault, recordFault } from "./virtqueue/state.ts";
+import { Fault, HANDLE_MASK, leave, recordFault } from "./virtqueue/state.ts";
 import { MAX_SEGMENTS, type VirtioTxQueue } from "./virtqueue/tx.ts";
-import { leave } from "./virtqueue/users.ts";
 
 /** The name of this driver. */
 export const DRIVER = "virtio";

@@ -42,9 +42,8 @@ import { configureReceive, rxBufferBytes } from "./rx_unit.ts";
 import { resetChip, stopDma, whileOwningMdio } from "./reset.ts";
 import { Rings } from "./ring_switch.ts";
 import { configureRss, writeKey, writeTable } from "./rss.ts";
-import { E1000RxQueue } from "./queues.ts";
+import { E1000RxQueue, E1000TxQueue } from "./queues.ts";
 import { configureTransmit } from "./tx_unit.ts";
-import { E1000TxQueue } from "./tx.ts";
 
 /** The name of this driver. */
 export const DRIVER = "e1000";

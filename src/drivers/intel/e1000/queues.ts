@@ -3,17 +3,18 @@
  *
  * @module
  */
-import type { RegisterQueueBus } from "../../../bus/bus.ts";
+import type { RegisterQueueBus, Registers } from "../../../bus/bus.ts";
 import { IrqLine } from "../../../irq/line.ts";
 import { AdvancedRxQueue } from "../ring/rx_queue.ts";
 import type { LocalQueue } from "../../queue/rx_queue.ts";
 import { ICR, ICS, IMS } from "../gigabit/registers.ts";
 import { offsetOf } from "../register.ts";
-import { chipNamed } from "./chip.ts";
-import { EXTENDED_RX, LEGACY_RX } from "./descriptors.ts";
+import { chipNamed, maxFrameSize } from "./chip.ts";
+import { EXTENDED_RX, LEGACY_RX, LEGACY_TX } from "./descriptors.ts";
 import { QUEUE_CAUSES, SHARED_QUEUE_CAUSE } from "./interrupts.ts";
 import { rxBufferBytes } from "./rx_unit.ts";
-import { RDT } from "./registers.ts";
+import { RDT, TDT } from "./registers.ts";
+import { AdvancedTxQueue } from "../ring/tx_queue.ts";
 
 /** The receive half of a queue pair. */
 export class E1000RxQueue extends AdvancedRxQueue {
@@ -59,5 +60,20 @@ export class E1000RxQueue extends AdvancedRxQueue {
     bus.write32(IMS.offset, SHARED_QUEUE_CAUSE | ICR.bits.LSC);
     if (this.arrived) bus.write32(ICS.offset, SHARED_QUEUE_CAUSE);
     bus.unmaskInterrupt();
+  }
+}
+
+/** The transmit half of a queue pair. */
+export class E1000TxQueue extends AdvancedTxQueue {
+  /**
+   * @param queue Which queue, and its memory.
+   * @param registers The card's registers in this isolate.
+   */
+  constructor(queue: LocalQueue, registers: Registers) {
+    super(queue, registers, {
+      tail: offsetOf(TDT, queue.index),
+      maxFrame: maxFrameSize(chipNamed(queue.model)),
+      layout: LEGACY_TX,
+    });
   }
 }

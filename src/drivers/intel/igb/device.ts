@@ -48,7 +48,7 @@ import {
 } from "./rx_unit.ts";
 import { resetChip, stopDma } from "./reset.ts";
 import { configureRss, writeKey, writeTable } from "./rss.ts";
-import { IgbRxQueue } from "./queues.ts";
+import { IgbRxQueue, IgbTxQueue } from "./queues.ts";
 import { collectStatistics, configureStatistics } from "./statistics.ts";
 import {
   configureTxRing,
@@ -56,7 +56,6 @@ import {
   startTxRing,
   stopTxRing,
 } from "./tx_unit.ts";
-import { IgbTxQueue } from "./tx.ts";
 
 /** The name of this driver. */
 export const DRIVER = "igb";

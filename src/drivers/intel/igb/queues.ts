@@ -8,7 +8,9 @@ import { Rx, type RxErrors } from "../ring/descriptors.ts";
 import { AdvancedRxQueue } from "../ring/rx_queue.ts";
 import type { LocalQueue } from "../../queue/rx_queue.ts";
 import { bit, offsetOf } from "../register.ts";
-import { EIMS, RDT } from "./registers.ts";
+import { EIMS, RDT, TDT } from "./registers.ts";
+import { AdvancedTxQueue } from "../ring/tx_queue.ts";
+import { MAX_FRAME_SIZE } from "./chip.ts";
 
 /**
  * Errors in the extended status (7.1.5.2), two of them one bit lower than the 82599 has them.
@@ -35,6 +37,20 @@ export class IgbRxQueue extends AdvancedRxQueue {
       unmask: offsetOf(EIMS),
       unmaskBit: 1 << queue.index,
       errors: ERRORS,
+    });
+  }
+}
+
+/** The transmit half of a queue pair. */
+export class IgbTxQueue extends AdvancedTxQueue {
+  /**
+   * @param queue Which queue, and its memory.
+   * @param registers The card's registers in this isolate.
+   */
+  constructor(queue: LocalQueue, registers: Registers) {
+    super(queue, registers, {
+      tail: offsetOf(TDT, queue.index),
+      maxFrame: MAX_FRAME_SIZE,
     });
   }
 }

@@ -53,7 +53,7 @@ import {
 } from "./rx_unit.ts";
 import { resetChip, stopDma, withdrawDriver } from "./reset.ts";
 import { configureRss, writeKey, writeTable } from "./rss.ts";
-import { IxgbeRxQueue } from "./queues.ts";
+import { IxgbeRxQueue, IxgbeTxQueue } from "./queues.ts";
 import { collectStatistics, configureStatistics } from "./statistics.ts";
 import {
   configureTransmit,
@@ -63,7 +63,6 @@ import {
   stopTransmit,
   stopTxRing,
 } from "./tx_unit.ts";
-import { IxgbeTxQueue } from "./tx.ts";
 
 /** The name of this driver. */
 export const DRIVER = "ixgbe";

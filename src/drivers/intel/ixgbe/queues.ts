@@ -8,8 +8,9 @@ import { Rx, type RxErrors } from "../ring/descriptors.ts";
 import { AdvancedRxQueue } from "../ring/rx_queue.ts";
 import type { LocalQueue } from "../../queue/rx_queue.ts";
 import { bit, offsetOf } from "../register.ts";
-import { CHIP_82599 } from "./chip.ts";
-import { EIMS, RDT } from "./registers.ts";
+import { CHIP_82599, MAX_FRAME_SIZE } from "./chip.ts";
+import { EIMS, RDT, TDT } from "./registers.ts";
+import { AdvancedTxQueue } from "../ring/tx_queue.ts";
 
 /** Errors in the extended status (82599 section 7.1.6.2, X540 section 7.1.6.2). */
 const ERRORS: RxErrors = {
@@ -37,6 +38,20 @@ export class IxgbeRxQueue extends AdvancedRxQueue {
       unmask: offsetOf(EIMS),
       unmaskBit: 1 << queue.index,
       errors: queue.model === CHIP_82599.name ? ERRORS_82599 : ERRORS,
+    });
+  }
+}
+
+/** The transmit half of a queue pair. */
+export class IxgbeTxQueue extends AdvancedTxQueue {
+  /**
+   * @param queue Which queue, and its memory.
+   * @param registers The card's registers in this isolate.
+   */
+  constructor(queue: LocalQueue, registers: Registers) {
+    super(queue, registers, {
+      tail: offsetOf(TDT, queue.index),
+      maxFrame: MAX_FRAME_SIZE,
     });
   }
 }

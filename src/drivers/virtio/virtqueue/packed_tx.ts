@@ -28,8 +28,7 @@ import {
   usedBits,
   WRAP_BITS,
 } from "./layout.ts";
-import { LAST_LINK, PART, SPECIAL } from "./slots.ts";
-import { State } from "./state.ts";
+import { LAST_LINK, PART, SPECIAL, State } from "./state.ts";
 import { VirtioTxQueue } from "./tx.ts";
 
 const NEXT_BIT = DescriptorFlag.NEXT << Packed.FLAGS_SHIFT;

@@ -14,7 +14,7 @@ import type { VirtioRxQueue } from "./rx.ts";
 import { SplitRxQueue } from "./split_rx.ts";
 import { SplitTxQueue } from "./split_tx.ts";
 import type { VirtioTxQueue } from "./tx.ts";
-import { unlessUsedElsewhere } from "./users.ts";
+import { unlessUsedElsewhere } from "./state.ts";
 
 /** For a transmit queue that only looks back. */
 const SILENT: VirtioQueueBus = {

@@ -17,8 +17,7 @@ import {
   type VirtqueueLayout,
   virtqueueLayout,
 } from "./layout.ts";
-import { HANDLE_MASK, PART } from "./slots.ts";
-import { State } from "./state.ts";
+import { HANDLE_MASK, PART, State } from "./state.ts";
 
 /** Views of one virtqueue's memory. */
 export interface VirtqueueViews {

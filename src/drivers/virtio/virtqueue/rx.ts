@@ -44,8 +44,8 @@ import {
   faultError,
   recordFault,
   State,
+  use,
 } from "./state.ts";
-import { use } from "./users.ts";
 
 /** Two VLAN tags, by which a frame may exceed the largest. */
 const VLAN_ALLOWANCE = 8;

@@ -20,8 +20,7 @@ import { ETHERNET_HEADER_LENGTH } from "../../../net/ethernet.ts";
 import { Word } from "../../queue/control_block.ts";
 import { keepEventBehind, splitWantsNotification } from "./events.ts";
 import { DESCRIPTOR_WORDS, DescriptorFlag, Split } from "./layout.ts";
-import { LAST_LINK, PART, SPECIAL } from "./slots.ts";
-import { State } from "./state.ts";
+import { LAST_LINK, PART, SPECIAL, State } from "./state.ts";
 import { VirtioTxQueue } from "./tx.ts";
 
 /** The transmit half of a queue pair on a split ring. */

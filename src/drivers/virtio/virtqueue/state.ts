@@ -105,3 +105,54 @@ export function faultError(words: Int32Array): IxlError {
     }): the queue stands still until it is restarted`,
   );
 }
+
+/** Handles stay below 2³⁰. */
+export const HANDLE_MASK = 0x3fffffff;
+/** Not the first descriptor of its packet. */
+export const PART = 1 << 30;
+/** A packet in an indirect table, or in several descriptors. */
+export const SPECIAL = 1 << 31;
+/** In place of a following descriptor: it was the last. */
+export const LAST_LINK = 0xffff;
+
+/** The word of a half. */
+export type UserWord = typeof Word.RxUser | typeof Word.TxUser;
+
+/** In the place of an isolate while another one starts an unused half afresh. */
+const RENEWING = -1;
+
+/** This isolate: neither 0 nor {@linkcode RENEWING}. */
+const ISOLATE: number = crypto.getRandomValues(new Int32Array(1))[0] & ~1 |
+  1 << 30;
+
+/** Says that this isolate uses a half from now on. A plain load where it has said so before. */
+export function use(words: Int32Array, half: UserWord): void {
+  if (words[half] === ISOLATE) return;
+  for (;;) {
+    const user = Atomics.load(words, half);
+    if (user === RENEWING) continue;
+    if (Atomics.compareExchange(words, half, user, ISOLATE) === user) return;
+  }
+}
+
+/** Says that this isolate uses neither half from now on: another one will. */
+export function leave(words: Int32Array): void {
+  for (const half of [Word.RxUser, Word.TxUser]) {
+    Atomics.compareExchange(words, half, ISOLATE, 0);
+  }
+}
+
+/** Does something with a half unless another isolate uses it. */
+export function unlessUsedElsewhere(
+  words: Int32Array,
+  half: UserWord,
+  action: () => void,
+): void {
+  const user = Atomics.compareExchange(words, half, 0, RENEWING);
+  if (user !== 0 && user !== ISOLATE) return;
+  try {
+    action();
+  } finally {
+    if (user === 0) Atomics.store(words, half, 0);
+  }
+}

@@ -35,6 +35,7 @@ import {
   headerBytes,
   headerSkew,
   NetHeader,
+  segmentationWord,
   writeHeader,
 } from "./header.ts";
 import {
@@ -42,16 +43,23 @@ import {
   DESCRIPTOR_WORDS,
   TABLE_DESCRIPTORS,
 } from "./layout.ts";
-import { segmentationWord } from "./offload.ts";
 import {
   featuresOf,
   resetTxRing,
   type VirtqueueViews,
   virtqueueViews,
 } from "./reset.ts";
-import { HANDLE_MASK, LAST_LINK, PART, SPECIAL } from "./slots.ts";
-import { Fault, faultError, recordFault, State } from "./state.ts";
-import { use } from "./users.ts";
+import {
+  Fault,
+  faultError,
+  HANDLE_MASK,
+  LAST_LINK,
+  PART,
+  recordFault,
+  SPECIAL,
+  State,
+  use,
+} from "./state.ts";
 
 /** The largest packet that a device cuts into segments: headers and 65535 bytes (5.1.6.3). */
 const LARGEST_SEGMENTED = 65589;
