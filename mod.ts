@@ -33,7 +33,7 @@ export type {
   VhostUserBusDescription,
   VirtioPciBusDescription,
   VirtioPortsBusDescription,
-} from "./src/bus/bus.ts";
+} from "./src/bus/description.ts";
 export type {
   SimControls,
   Violation,

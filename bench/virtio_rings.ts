@@ -3,16 +3,16 @@
  *
  * @module
  */
-import type { VirtioQueueBus } from "../src/bus/bus.ts";
+import type { VirtioQueueBus } from "../src/bus/virtio/transport.ts";
 import { completeConfig } from "../src/config.ts";
 import type { QueuePair } from "../src/device_api.ts";
 import type { LocalQueue } from "../src/drivers/queue/rx_queue.ts";
 import { QueueControl } from "../src/drivers/queue/control_block.ts";
 import {
-  acceptedFeatures,
   featureBits,
   type VirtioFeatureName,
-} from "../src/drivers/virtio/features.ts";
+} from "../src/bus/virtio/feature_bits.ts";
+import { acceptedFeatures } from "../src/drivers/virtio/features.ts";
 import {
   type VirtqueueLayout,
   virtqueueLayout,

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Batch } from "./memory/batch.ts";
-import type { BusDescription } from "./bus/bus.ts";
+import type { BusDescription } from "./bus/description.ts";
 import type { DeviceConfig } from "./config.ts";
 import type { Mempool, MempoolDescription } from "./memory/mempool.ts";
 import type { PciIds } from "./pci/ids.ts";

@@ -3,10 +3,12 @@
  *
  * @module
  */
-import type { BusDescription, QueueBus } from "./bus.ts";
+import type { BusDescription } from "./description.ts";
+import type { QueueBus } from "./bus.ts";
 import { SimRegisters } from "./sim/channel.ts";
-import { VirtioPortNotifier } from "./vfio/ports.ts";
-import { MappedRegisters, VirtioPciNotifier } from "./vfio/registers.ts";
+import { VirtioPortNotifier } from "./virtio/pci/notifier.ts";
+import { MappedRegisters } from "./vfio/registers.ts";
+import { VirtioPciNotifier } from "./virtio/pci/notifier.ts";
 import { VhostUserNotifier } from "./vhost_user/notifier.ts";
 
 /** Opens what `BusDevice.describe()` described: a RegisterQueueBus of a card, a VirtioQueueBus of a virtio device. */

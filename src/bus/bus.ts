@@ -7,7 +7,11 @@
 import type { DmaDomain } from "../dma/domain.ts";
 import type { IrqLine } from "../irq/line.ts";
 import type { PciIds } from "../pci/ids.ts";
-import type { VirtioTransport } from "./virtio.ts";
+import type {
+  BusDescription,
+  PortsDescription,
+  VfioBusDescription,
+} from "./description.ts";
 
 /** A window of 32-bit registers, in memory order: a read returns after all writes of the same isolate arrived. */
 export interface Registers {
@@ -60,102 +64,6 @@ export interface QueueBus {
 
 /** A card's registers in an isolate that only uses its queues. */
 export interface RegisterQueueBus extends QueueBus, Registers {}
-
-/** A virtio device in an isolate that only uses its queues. */
-export interface VirtioQueueBus extends QueueBus {
-  /** Tells the device that there is something new in a virtqueue. */
-  notify(virtqueue: number): void;
-  /**
-   * After an INTx interrupt: takes the line down, which all causes share, and lets the next one through. True when
-   * device configuration was among the causes. False, and nothing to do, for the other kinds.
-   */
-  unmaskInterrupt(): boolean;
-}
-
-/** How another isolate reaches the registers of a software card: structured-clonable. */
-export interface SimBusDescription {
-  /** Which bus. */
-  readonly kind: "sim";
-  /** Commands to the card: for one isolate alone. */
-  readonly channel: SharedArrayBuffer;
-  /** Shared by everybody on the bus. */
-  readonly world: SharedArrayBuffer;
-  /** Eventfd that wakes the card. */
-  readonly doorbellFd: number;
-}
-
-/** How another isolate reaches the registers of a real card: structured-clonable. */
-export interface VfioBusDescription {
-  /** Which bus. */
-  readonly kind: "vfio";
-  /** Memory over which BAR 0 is laid. */
-  readonly buffer: SharedArrayBuffer;
-  /** Where BAR 0 begins in it. */
-  readonly byteOffset: number;
-  /** Bytes of BAR 0. */
-  readonly byteLength: number;
-  /** The device's file. */
-  readonly deviceFd: number;
-  /** Whether its interrupt is an INTx line, which the kernel masks each time. */
-  readonly intx: boolean;
-}
-
-/** How another isolate notifies a virtio device on PCI: structured-clonable. */
-export interface VirtioPciBusDescription
-  extends Omit<VfioBusDescription, "kind"> {
-  /** Which bus. */
-  readonly kind: "virtio-pci";
-  /** Where each virtqueue's notification is written, from `byteOffset` on. */
-  readonly notifyOffsets: readonly number[];
-  /** What is read to take an INTx line down (4.1.4.5); undefined for the other kinds of interrupts. */
-  readonly interruptStatus: InterruptStatusDescription | undefined;
-}
-
-/** A virtio device's interrupt status on PCI: structured-clonable. */
-export interface InterruptStatusDescription {
-  /** The base address register that it is in. */
-  readonly bar: VfioBusDescription;
-  /** Where in it. */
-  readonly offset: number;
-}
-
-/** I/O ports of a device, through its file. */
-export interface PortsDescription {
-  /** The device's file. */
-  readonly deviceFd: number;
-  /** Where the ports begin in it. */
-  readonly fileOffset: number;
-  /** How many there are. */
-  readonly byteLength: number;
-  /** Whether its interrupt is an INTx line, which the kernel masks each time. */
-  readonly intx: boolean;
-}
-
-/** How another isolate notifies a virtio device by its legacy interface, which is I/O ports: structured-clonable. */
-export interface VirtioPortsBusDescription extends PortsDescription {
-  /** Which bus. */
-  readonly kind: "virtio-ports";
-  /** The port to which the number of a virtqueue is written. */
-  readonly notifyOffset: number;
-  /** The port that is read to take an INTx line down (4.1.4.5). */
-  readonly interruptStatusOffset: number;
-}
-
-/** How another isolate notifies a vhost-user backend: structured-clonable. */
-export interface VhostUserBusDescription {
-  /** Which bus. */
-  readonly kind: "vhost-user";
-  /** The kick eventfd of each virtqueue. */
-  readonly kickFds: readonly number[];
-}
-
-/** How another isolate reaches a device: structured-clonable. */
-export type BusDescription =
-  | SimBusDescription
-  | VfioBusDescription
-  | VirtioPciBusDescription
-  | VirtioPortsBusDescription
-  | VhostUserBusDescription;
 
 /** One device on a bus, opened exclusively. */
 export interface BusDevice {
@@ -218,10 +126,4 @@ export interface IoPorts {
   readonly registers: RegisterWindow;
   /** What another isolate needs to reach it. */
   readonly description: PortsDescription;
-}
-
-/** A virtio device that is not on PCI. */
-export interface VirtioBusDevice extends BusDevice {
-  /** The device. */
-  readonly virtio: VirtioTransport;
 }

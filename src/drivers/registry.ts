@@ -8,9 +8,11 @@ import type {
   PciBusDevice,
   QueueBus,
   RegisterQueueBus,
+} from "../bus/bus.ts";
+import type {
   VirtioBusDevice,
   VirtioQueueBus,
-} from "../bus/bus.ts";
+} from "../bus/virtio/transport.ts";
 import type { DeviceConfig } from "../config.ts";
 import type { Device, QueueDescription, QueuePair } from "../device_api.ts";
 import { NotSupportedError } from "../errors.ts";
@@ -46,7 +48,7 @@ import {
 import { DRIVER as IXGBE, IxgbeDevice } from "./intel/ixgbe/device.ts";
 import { IxgbeRxQueue, IxgbeTxQueue } from "./intel/ixgbe/queues.ts";
 import { DRIVER as VIRTIO, VirtioDevice } from "./virtio/device.ts";
-import { openPciTransport } from "./virtio/pci_transport.ts";
+import { openPciTransport } from "../bus/virtio/pci/open.ts";
 import { createRxQueue, createTxQueue } from "./virtio/virtqueue/pair.ts";
 
 /** A card that a driver here knows. */

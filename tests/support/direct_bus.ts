@@ -1,8 +1,8 @@
 /**
  * A software card on a bus of its own, in the isolate of the test: frames move when the test says so.
  */
+import type { BusDescription } from "../../src/bus/description.ts";
 import type {
-  BusDescription,
   ConfigSpace,
   InterruptVectors,
   PciBusDevice,

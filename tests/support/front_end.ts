@@ -8,7 +8,7 @@ import { parseVhostUserAddress } from "../../src/bus/vhost_user/address.ts";
 import { VhostUserDomain } from "../../src/bus/vhost_user/domain.ts";
 import { Endpoint } from "../../src/bus/vhost_user/endpoint.ts";
 import { VhostUserTransport } from "../../src/bus/vhost_user/transport.ts";
-import type { VirtqueueSetup } from "../../src/bus/virtio.ts";
+import type { VirtqueueSetup } from "../../src/bus/virtio/transport.ts";
 import { DmaMemory } from "../../src/dma/memory.ts";
 import { IrqLine } from "../../src/irq/line.ts";
 import type { Order, Report } from "../fixtures/vhost_backend_worker.ts";

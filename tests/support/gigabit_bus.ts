@@ -2,8 +2,8 @@
  * The registers of an 82576 or I350 that nothing happens behind: what a driver writes is recorded, and what it waits
  * for comes.
  */
+import type { BusDescription } from "../../src/bus/description.ts";
 import type {
-  BusDescription,
   ConfigSpace,
   InterruptVectors,
   PciBusDevice,

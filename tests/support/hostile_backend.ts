@@ -17,7 +17,7 @@ import {
 import {
   featureBits,
   type VirtioFeatureName,
-} from "../../src/drivers/virtio/features.ts";
+} from "../../src/bus/virtio/feature_bits.ts";
 import { libc } from "../../src/ffi/libc.ts";
 import {
   addressOf,

@@ -1,8 +1,8 @@
 /**
  * A served card as a driver of ours sees it: every register access, every mapping is a message.
  */
+import type { BusDescription } from "../../src/bus/description.ts";
 import type {
-  BusDescription,
   ConfigSpace,
   InterruptVectors,
   PciBusDevice,

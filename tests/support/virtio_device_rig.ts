@@ -10,7 +10,7 @@ import {
 } from "../../src/config.ts";
 import type { Device, QueuePair } from "../../src/device_api.ts";
 import { openDriver } from "../../src/drivers/registry.ts";
-import type { VirtioFeatureName } from "../../src/drivers/virtio/features.ts";
+import type { VirtioFeatureName } from "../../src/bus/virtio/feature_bits.ts";
 import type { IxlError } from "../../src/errors.ts";
 import { Packet } from "../../src/memory/packet.ts";
 import {

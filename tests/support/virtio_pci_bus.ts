@@ -5,13 +5,13 @@
 import { assert } from "@std/assert";
 import type {
   BarBusDevice,
-  BusDescription,
   ConfigSpace,
   InterruptVectors,
   IoPorts,
   MappedBar,
   Registers,
 } from "../../src/bus/bus.ts";
+import type { BusDescription } from "../../src/bus/description.ts";
 import type { DmaDomain } from "../../src/dma/domain.ts";
 import { MappedDomain } from "../../src/dma/mapped_domain.ts";
 import { NotSupportedError } from "../../src/errors.ts";

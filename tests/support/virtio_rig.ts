@@ -5,15 +5,17 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { Batch } from "../../src/memory/batch.ts";
-import type { VirtioQueueBus } from "../../src/bus/bus.ts";
+import type { VirtioQueueBus } from "../../src/bus/virtio/transport.ts";
 import { completeConfig, type DeviceOptions } from "../../src/config.ts";
 import type { LocalQueue } from "../../src/drivers/queue/rx_queue.ts";
 import { QueueControl, Word } from "../../src/drivers/queue/control_block.ts";
 import {
-  acceptedFeatures,
-  accepts,
   featureBits,
   type VirtioFeatureName,
+} from "../../src/bus/virtio/feature_bits.ts";
+import {
+  acceptedFeatures,
+  accepts,
 } from "../../src/drivers/virtio/features.ts";
 import {
   ringBytes,

@@ -1,7 +1,7 @@
 /**
  * The device's side of a virtqueue, by the specification (virtio 1.2, 2.7 and 2.8) and not by the driver.
  */
-import type { VirtqueueSetup } from "../../src/bus/virtio.ts";
+import type { VirtqueueSetup } from "../../src/bus/virtio/transport.ts";
 import type { DmaTable } from "../../src/sim/dma_table.ts";
 
 const NEXT = 1;

@@ -1,19 +1,20 @@
 /**
  * A virtio network device in the isolate of the test: its cable is a loop, and it lies where the test wants it to.
  */
+import type { InterruptVectors } from "../../src/bus/bus.ts";
+import type { VhostUserBusDescription } from "../../src/bus/description.ts";
+import type { VirtioBusDevice } from "../../src/bus/virtio/transport.ts";
 import type {
-  InterruptVectors,
-  VhostUserBusDescription,
-  VirtioBusDevice,
-} from "../../src/bus/bus.ts";
-import type { VirtioTransport, VirtqueueSetup } from "../../src/bus/virtio.ts";
+  VirtioTransport,
+  VirtqueueSetup,
+} from "../../src/bus/virtio/transport.ts";
 import type { DmaDomain } from "../../src/dma/domain.ts";
 import { MappedDomain } from "../../src/dma/mapped_domain.ts";
 import {
   featureBits,
-  featureNames,
   type VirtioFeatureName,
-} from "../../src/drivers/virtio/features.ts";
+} from "../../src/bus/virtio/feature_bits.ts";
+import { featureNames } from "../../src/drivers/virtio/features.ts";
 import { NotSupportedError } from "../../src/errors.ts";
 import { IrqLine } from "../../src/irq/line.ts";
 import type { PciIds } from "../../src/pci/ids.ts";

@@ -35,7 +35,7 @@ const PARTS: Record<string, Part> = {
   memory:   { paths: ["src/memory"], mayImport: ["base", "dma"] },
 
   // The seam, and what stands on either side of it.
-  bus:      { paths: ["src/bus/bus.ts", "src/bus/virtio.ts", "src/bus/address.ts"], mayImport: ["base", "dma", "irq", "pci"] },
+  bus:      { paths: ["src/bus/bus.ts", "src/bus/description.ts", "src/bus/address.ts", "src/bus/virtio"], mayImport: ["base", "dma", "irq", "pci"] },
   api:      { paths: ["src/device_api.ts"], mayImport: ["base", "memory", "bus", "dma", "irq", "pci"] },
   drivers:  { paths: ["src/drivers"], mayImport: ["base", "net", "memory", "api", "bus", "dma", "irq", "pci"] },
   sim:      { paths: ["src/sim"], mayImport: ["base", "net"] },
@@ -44,7 +44,8 @@ const PARTS: Record<string, Part> = {
   busVfio:  { paths: ["src/bus/vfio"], mayImport: ["base", "bus", "dma", "irq", "pci", "ffi"] },
   busVhost: { paths: ["src/bus/vhost_user"], mayImport: ["base", "bus", "dma", "irq", "pci", "ffi"] },
   vfioUser: { paths: ["src/vfio_user"], mayImport: ["base", "sim", "tap", "ffi"] },
-  attach:   { paths: ["src/bus/attach.ts"], mayImport: ["base", "bus", "busSim", "busVfio", "busVhost"] },
+  virtioNotifier: { paths: ["src/bus/virtio/pci/notifier.ts"], mayImport: ["base", "bus", "busVfio"] },
+  attach:   { paths: ["src/bus/attach.ts"], mayImport: ["base", "bus", "busSim", "busVfio", "busVhost", "virtioNotifier"] },
 
   // Where both sides meet.
   device:   { paths: ["src/device.ts"], mayImport: ["base", "memory", "api", "drivers", "attach", "bus", "busSim", "busVfio", "busVhost", "dma", "irq", "pci", "ffi"] },

@@ -9,10 +9,10 @@ import {
   controlQueueDepth,
 } from "../../src/drivers/virtio/control/queue.ts";
 import {
-  acceptedFeatures,
   featureBits,
   type VirtioFeatureName,
-} from "../../src/drivers/virtio/features.ts";
+} from "../../src/bus/virtio/feature_bits.ts";
+import { acceptedFeatures } from "../../src/drivers/virtio/features.ts";
 import {
   ConfigError,
   DeviceFaultError,

@@ -6,10 +6,8 @@ import { assert, assertEquals } from "@std/assert";
 import type { DeviceOptions } from "../../src/config.ts";
 import type { Device } from "../../src/device_api.ts";
 import { openDriver } from "../../src/drivers/registry.ts";
-import {
-  VIRTIO_FEATURE_NAMES,
-  type VirtioFeatureName,
-} from "../../src/drivers/virtio/features.ts";
+import type { VirtioFeatureName } from "../../src/bus/virtio/feature_bits.ts";
+import { VIRTIO_FEATURE_NAMES } from "../../src/drivers/virtio/features.ts";
 import { IxlError } from "../../src/errors.ts";
 import { repetitions, seedsAfter } from "../support/repeat.ts";
 import {

@@ -4,10 +4,8 @@ import { Batch } from "../../src/memory/batch.ts";
 import type { DeviceOptions } from "../../src/config.ts";
 import type { Device, LinkState } from "../../src/device_api.ts";
 import { openDriver } from "../../src/drivers/registry.ts";
-import {
-  VIRTIO_FEATURE_NAMES,
-  type VirtioFeatureName,
-} from "../../src/drivers/virtio/features.ts";
+import type { VirtioFeatureName } from "../../src/bus/virtio/feature_bits.ts";
+import { VIRTIO_FEATURE_NAMES } from "../../src/drivers/virtio/features.ts";
 import {
   ConfigError,
   DeviceFaultError,

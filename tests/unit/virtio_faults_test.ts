@@ -1,7 +1,7 @@
 /** Every wrong that a device can do to a ring, and what the user of the queue is told. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Batch } from "../../src/memory/batch.ts";
-import type { VirtioFeatureName } from "../../src/drivers/virtio/features.ts";
+import type { VirtioFeatureName } from "../../src/bus/virtio/feature_bits.ts";
 import { DeviceFaultError } from "../../src/errors.ts";
 import {
   type BackendQueue,

@@ -6,7 +6,8 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { Batch } from "../../src/memory/batch.ts";
-import type { InterruptVectors, VirtioBusDevice } from "../../src/bus/bus.ts";
+import type { InterruptVectors } from "../../src/bus/bus.ts";
+import type { VirtioBusDevice } from "../../src/bus/virtio/transport.ts";
 import { parseVhostUserAddress } from "../../src/bus/vhost_user/address.ts";
 import { VhostUserDomain } from "../../src/bus/vhost_user/domain.ts";
 import { VhostUserTransport } from "../../src/bus/vhost_user/transport.ts";

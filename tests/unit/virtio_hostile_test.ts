@@ -4,7 +4,7 @@
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Batch } from "../../src/memory/batch.ts";
-import type { VirtioFeatureName } from "../../src/drivers/virtio/features.ts";
+import type { VirtioFeatureName } from "../../src/bus/virtio/feature_bits.ts";
 import { DeviceFaultError } from "../../src/errors.ts";
 import { INDEX_MASK, Mempool } from "../../src/memory/mempool.ts";
 import { repetitions, seedsAfter } from "../support/repeat.ts";

@@ -1,13 +1,15 @@
 /** Where the specification has things (Virtio 1.2), and which features go together. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
+  featureBits,
+  type VirtioFeatureName,
+} from "../../src/bus/virtio/feature_bits.ts";
+import {
   acceptedFeatures,
   accepts,
-  featureBits,
   featureNames,
   negotiate,
   VIRTIO_FEATURE_NAMES,
-  type VirtioFeatureName,
   VirtioFeatures,
 } from "../../src/drivers/virtio/features.ts";
 import {

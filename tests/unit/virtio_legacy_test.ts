@@ -10,23 +10,24 @@ import {
   assertThrows,
 } from "@std/assert";
 import { Batch } from "../../src/memory/batch.ts";
-import type { VirtioPortsBusDescription } from "../../src/bus/bus.ts";
-import { PortWindow, VirtioPortNotifier } from "../../src/bus/vfio/ports.ts";
-import type { VirtqueueSetup } from "../../src/bus/virtio.ts";
+import type { VirtioPortsBusDescription } from "../../src/bus/description.ts";
+import { PortWindow } from "../../src/bus/vfio/ports.ts";
+import { VirtioPortNotifier } from "../../src/bus/virtio/pci/notifier.ts";
+import type { VirtqueueSetup } from "../../src/bus/virtio/transport.ts";
 import type { DeviceOptions } from "../../src/config.ts";
 import { DmaMemory } from "../../src/dma/memory.ts";
 import { VirtioDevice } from "../../src/drivers/virtio/device.ts";
 import {
-  acceptedFeatures,
   featureBits,
   type VirtioFeatureName,
-} from "../../src/drivers/virtio/features.ts";
+} from "../../src/bus/virtio/feature_bits.ts";
+import { acceptedFeatures } from "../../src/drivers/virtio/features.ts";
 import {
   ringBytes,
   virtqueueLayout,
 } from "../../src/drivers/virtio/virtqueue/layout.ts";
-import { VirtioPciLegacyTransport } from "../../src/drivers/virtio/pci_legacy.ts";
-import { openPciTransport } from "../../src/drivers/virtio/pci_transport.ts";
+import { VirtioPciLegacyTransport } from "../../src/bus/virtio/pci/legacy.ts";
+import { openPciTransport } from "../../src/bus/virtio/pci/open.ts";
 import {
   ConfigError,
   DeviceFaultError,

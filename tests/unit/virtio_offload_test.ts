@@ -1,7 +1,7 @@
 /** Checksums and segmentation, asked for and reported in the header before a packet (5.1.6). */
 import { assert, assertEquals } from "@std/assert";
 import { Batch } from "../../src/memory/batch.ts";
-import type { VirtioFeatureName } from "../../src/drivers/virtio/features.ts";
+import type { VirtioFeatureName } from "../../src/bus/virtio/feature_bits.ts";
 import { INDEX_MASK } from "../../src/memory/mempool.ts";
 import { PacketFlag } from "../../src/memory/packet.ts";
 import {

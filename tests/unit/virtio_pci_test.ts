@@ -6,17 +6,15 @@ import {
   assertRejects,
   assertThrows,
 } from "@std/assert";
-import {
-  MappedRegisters,
-  VirtioPciNotifier,
-} from "../../src/bus/vfio/registers.ts";
-import type { VirtqueueSetup } from "../../src/bus/virtio.ts";
+import { MappedRegisters } from "../../src/bus/vfio/registers.ts";
+import { VirtioPciNotifier } from "../../src/bus/virtio/pci/notifier.ts";
+import type { VirtqueueSetup } from "../../src/bus/virtio/transport.ts";
 import {
   findStructures,
   StructureType,
-} from "../../src/drivers/virtio/pci_capabilities.ts";
-import { VirtioPciTransport } from "../../src/drivers/virtio/pci.ts";
-import { openPciTransport } from "../../src/drivers/virtio/pci_transport.ts";
+} from "../../src/bus/virtio/pci/capabilities.ts";
+import { VirtioPciTransport } from "../../src/bus/virtio/pci/modern.ts";
+import { openPciTransport } from "../../src/bus/virtio/pci/open.ts";
 import {
   DeviceFaultError,
   DeviceTimeoutError,

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Batch } from "../../src/memory/batch.ts";
 import { Word } from "../../src/drivers/queue/control_block.ts";
-import type { VirtioFeatureName } from "../../src/drivers/virtio/features.ts";
+import type { VirtioFeatureName } from "../../src/bus/virtio/feature_bits.ts";
 import { renewPair } from "../../src/drivers/virtio/virtqueue/pair.ts";
 import { DeviceFaultError } from "../../src/errors.ts";
 import { Mempool } from "../../src/memory/mempool.ts";

@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Batch } from "../../src/memory/batch.ts";
 import { Mempool } from "../../src/memory/mempool.ts";
-import type { VirtioFeatureName } from "../../src/drivers/virtio/features.ts";
+import type { VirtioFeatureName } from "../../src/bus/virtio/feature_bits.ts";
 import { repetitions, seedsAfter } from "../support/repeat.ts";
 import type { Taken } from "../support/virtio_backend.ts";
 import {

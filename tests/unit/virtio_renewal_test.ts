@@ -1,11 +1,11 @@
 /** A virtio device that is reset under its users: what comes back, what is lost, and who has to be asked. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Batch } from "../../src/memory/batch.ts";
-import type { VirtioQueueBus } from "../../src/bus/bus.ts";
+import type { VirtioQueueBus } from "../../src/bus/virtio/transport.ts";
 import type { QueuePair } from "../../src/device_api.ts";
 import { Word } from "../../src/drivers/queue/control_block.ts";
 import { attachPair } from "../../src/drivers/registry.ts";
-import { featureBits } from "../../src/drivers/virtio/features.ts";
+import { featureBits } from "../../src/bus/virtio/feature_bits.ts";
 import { unlessUsedElsewhere } from "../../src/drivers/virtio/virtqueue/state.ts";
 import { DeviceFaultError } from "../../src/errors.ts";
 import { Packet } from "../../src/memory/packet.ts";

@@ -8,11 +8,8 @@
  */
 import { DeviceTimeoutError, IxlError } from "../../errors.ts";
 import { IrqLine, yieldCpu } from "../../irq/line.ts";
-import type {
-  ConfigSpace,
-  RegisterQueueBus,
-  SimBusDescription,
-} from "../bus.ts";
+import type { ConfigSpace, RegisterQueueBus } from "../bus.ts";
+import type { SimBusDescription } from "../description.ts";
 
 /** Words that everybody on the bus shares. */
 export const World = {

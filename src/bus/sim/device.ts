@@ -12,8 +12,8 @@ import type {
   InterruptVectors,
   PciBusDevice,
   Registers,
-  SimBusDescription,
 } from "../bus.ts";
+import type { SimBusDescription } from "../description.ts";
 import { parseSimAddress, type SimSpec } from "./address.ts";
 import { allocateChannel, SimConfigSpace, SimRegisters } from "./channel.ts";
 import { SimWorld } from "./world.ts";

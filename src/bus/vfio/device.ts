@@ -30,8 +30,8 @@ import type {
   IoPorts,
   MappedBar,
   Registers,
-  VfioBusDescription,
 } from "../bus.ts";
+import type { VfioBusDescription } from "../description.ts";
 import { type GroupName, VfioContainer, type VfioFile } from "./container.ts";
 import {
   canReset,

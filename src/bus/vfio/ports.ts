@@ -4,14 +4,8 @@
  * @module
  */
 import { libc } from "../../ffi/libc.ts";
-import type {
-  PortsDescription,
-  RegisterWindow,
-  VirtioPortsBusDescription,
-  VirtioQueueBus,
-} from "../bus.ts";
-import { unmaskIntx } from "./ioctl.ts";
-import { CONFIGURATION_CHANGED } from "./registers.ts";
+import type { PortsDescription } from "../description.ts";
+import type { RegisterWindow } from "../bus.ts";
 
 /** Bytes of an access as the calls take them: a BigInt for each of them would be garbage. */
 const SIZES = { 1: 1n, 2: 2n, 4: 4n } as const;
@@ -83,29 +77,5 @@ export class PortWindow implements RegisterWindow {
   #place(offset: number): bigint {
     const { fileOffset } = this.#description;
     return this.#places[offset] ??= BigInt(fileOffset) + BigInt(offset);
-  }
-}
-
-/** The notifications of a virtio device by its legacy interface (virtio 1.2, 4.1.4.10), in any isolate. */
-export class VirtioPortNotifier implements VirtioQueueBus {
-  readonly #ports: PortWindow;
-  readonly #description: VirtioPortsBusDescription;
-
-  /** @param description Where its ports are. */
-  constructor(description: VirtioPortsBusDescription) {
-    this.#ports = new PortWindow(description);
-    this.#description = description;
-  }
-
-  notify(virtqueue: number): void {
-    this.#ports.write16(this.#description.notifyOffset, virtqueue);
-  }
-
-  unmaskInterrupt(): boolean {
-    const { deviceFd, intx, interruptStatusOffset } = this.#description;
-    if (!intx) return false;
-    const causes = this.#ports.read8(interruptStatusOffset);
-    unmaskIntx(deviceFd);
-    return (causes & CONFIGURATION_CHANGED) !== 0;
   }
 }

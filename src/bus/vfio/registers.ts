@@ -4,13 +4,8 @@
  * @module
  */
 import { addressOf, mapFile, mapPlain, PAGE_SIZE } from "../../ffi/mapping.ts";
-import type {
-  RegisterQueueBus,
-  RegisterWindow,
-  VfioBusDescription,
-  VirtioPciBusDescription,
-  VirtioQueueBus,
-} from "../bus.ts";
+import type { RegisterQueueBus, RegisterWindow } from "../bus.ts";
+import type { VfioBusDescription } from "../description.ts";
 import { unmaskIntx } from "./ioctl.ts";
 
 /** A BAR laid over a SharedArrayBuffer. Plain loads and stores of 32 bits are single accesses on the bus. */
@@ -89,36 +84,5 @@ export class MappedRegisters implements RegisterQueueBus, RegisterWindow {
 
   unmaskInterrupt(): void {
     if (this.#intx) unmaskIntx(this.#deviceFd);
-  }
-}
-
-/** The bit of interrupt status that tells of changes of device configuration (virtio 1.2, 4.1.4.5). */
-export const CONFIGURATION_CHANGED = 1 << 1;
-
-/** The notifications of a virtio device on PCI (virtio 1.2, 4.1.5.2), in any isolate. */
-export class VirtioPciNotifier implements VirtioQueueBus {
-  readonly #registers: MappedRegisters;
-  readonly #offsets: readonly number[];
-  readonly #status: MappedRegisters | undefined;
-  readonly #statusOffset: number;
-
-  /** @param description Where they are mapped. */
-  constructor(description: VirtioPciBusDescription) {
-    const { notifyOffsets, interruptStatus } = description;
-    this.#registers = new MappedRegisters(description);
-    this.#offsets = notifyOffsets;
-    this.#status = interruptStatus && new MappedRegisters(interruptStatus.bar);
-    this.#statusOffset = interruptStatus?.offset ?? 0;
-  }
-
-  notify(virtqueue: number): void {
-    this.#registers.write16(this.#offsets[virtqueue], virtqueue);
-  }
-
-  unmaskInterrupt(): boolean {
-    if (this.#status === undefined) return false;
-    const causes = this.#status.read8(this.#statusOffset);
-    this.#status.unmaskInterrupt();
-    return (causes & CONFIGURATION_CHANGED) !== 0;
   }
 }

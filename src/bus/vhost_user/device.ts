@@ -4,11 +4,9 @@
  * @module
  */
 import type { PciIds } from "../../pci/ids.ts";
-import type {
-  InterruptVectors,
-  VhostUserBusDescription,
-  VirtioBusDevice,
-} from "../bus.ts";
+import type { InterruptVectors } from "../bus.ts";
+import type { VhostUserBusDescription } from "../description.ts";
+import type { VirtioBusDevice } from "../virtio/transport.ts";
 import { parseVhostUserAddress, type VhostUserSpec } from "./address.ts";
 import { VhostUserDomain } from "./domain.ts";
 import { Endpoint } from "./endpoint.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 import { IrqLine } from "../../irq/line.ts";
-import type { VhostUserBusDescription, VirtioQueueBus } from "../bus.ts";
+import type { VhostUserBusDescription } from "../description.ts";
+import type { VirtioQueueBus } from "../virtio/transport.ts";
 
 /** The kick eventfds of a vhost-user connection. */
 export class VhostUserNotifier implements VirtioQueueBus {

@@ -11,10 +11,11 @@ import {
 } from "../../errors.ts";
 import { LEAST_DEPTH } from "../../config.ts";
 import { IrqLine, Sleeper } from "../../irq/line.ts";
+import { featureBit } from "../virtio/feature_bits.ts";
 import { log, repeatedly } from "../../log.ts";
 import { delay } from "../../wait.ts";
-import type { VhostUserBusDescription } from "../bus.ts";
-import type { VirtioTransport, VirtqueueSetup } from "../virtio.ts";
+import type { VhostUserBusDescription } from "../description.ts";
+import type { VirtioTransport, VirtqueueSetup } from "../virtio/transport.ts";
 import type { VhostUserSpec } from "./address.ts";
 import { Connection } from "./connection.ts";
 import type { VhostUserDomain } from "./domain.ts";
@@ -54,8 +55,7 @@ const WATCH_INTERVAL_MS = 50;
 const STATUS_INTERVAL_MS = 2000;
 /** Most descriptors of a virtqueue (2.7, 2.8.10.1): a backend has no way to say less. */
 const LARGEST_SIZE = 32768;
-/** VIRTIO_F_RING_PACKED (6). */
-const F_RING_PACKED = 1n << 34n;
+const RING_PACKED = featureBit("packed");
 /** Where a packed ring begins: position 0, both wrap counters 1 (2.8.1; "Vring state description"). */
 const PACKED_BASE = 0x80008000;
 
@@ -213,7 +213,7 @@ export class VhostUserTransport implements VirtioTransport {
     await (this.#joining ??= this.#joinMemory(connection));
     this.#rings.set(virtqueue, { vector: setup.vector, started: false });
     this.#kicks[virtqueue] ??= IrqLine.create();
-    const base = (this.#features & F_RING_PACKED) === 0n ? 0 : PACKED_BASE;
+    const base = (this.#features & RING_PACKED) === 0n ? 0 : PACKED_BASE;
     const { SET_VRING_NUM, SET_VRING_BASE, SET_VRING_CALL, SET_VRING_ERR } =
       Request;
     const messages = [

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { BusDescription, BusDevice } from "../../bus/bus.ts";
+import type { BusDescription } from "../../bus/description.ts";
+import type { BusDevice } from "../../bus/bus.ts";
 import type { DeviceConfig } from "../../config.ts";
 import type {
   Device,

@@ -5,12 +5,13 @@
  *
  * @module
  */
+import type { BusDescription } from "../../bus/description.ts";
+import type { BusDevice } from "../../bus/bus.ts";
+import type { VirtioQueueBus } from "../../bus/virtio/transport.ts";
 import type {
-  BusDescription,
-  BusDevice,
-  VirtioQueueBus,
-} from "../../bus/bus.ts";
-import type { VirtioTransport, VirtqueueSetup } from "../../bus/virtio.ts";
+  VirtioTransport,
+  VirtqueueSetup,
+} from "../../bus/virtio/transport.ts";
 import type { DeviceConfig } from "../../config.ts";
 import type {
   DeviceFeatures,

@@ -5,41 +5,13 @@
  *
  * @module
  */
+import {
+  FeatureBit,
+  featureBit,
+  featureBits,
+  type VirtioFeatureName,
+} from "../../bus/virtio/feature_bits.ts";
 import { NotSupportedError } from "../../errors.ts";
-
-/** How people name a feature. */
-export type VirtioFeatureName =
-  | "checksum"
-  | "guest-checksum"
-  | "guest-offloads"
-  | "mtu"
-  | "mac"
-  | "guest-tso4"
-  | "guest-tso6"
-  | "tso4"
-  | "tso6"
-  | "mergeable"
-  | "status"
-  | "control-queue"
-  | "rx-filters"
-  | "vlan-filter"
-  | "rx-filters-extra"
-  | "announce"
-  | "multiqueue"
-  | "set-mac"
-  | "any-layout"
-  | "indirect"
-  | "event-index"
-  | "version-1"
-  | "access-platform"
-  | "packed"
-  | "in-order"
-  | "order-platform"
-  | "notification-data"
-  | "ring-reset"
-  | "hash-report"
-  | "rss"
-  | "speed";
 
 /** One feature bit. */
 export interface VirtioFeature {
@@ -54,97 +26,114 @@ export interface VirtioFeature {
 }
 
 function feature(
-  bit: number,
+  name: VirtioFeatureName,
   symbol: string,
   section: string,
   ...needs: VirtioFeatureName[]
 ): VirtioFeature {
-  return { bit, symbol, section, needs };
+  return { bit: FeatureBit[name], symbol, section, needs };
 }
 
 /** Every feature that this driver knows. */
 export const VirtioFeatures: Readonly<
   Record<VirtioFeatureName, VirtioFeature>
 > = {
-  "checksum": feature(0, "VIRTIO_NET_F_CSUM", "5.1.3"),
-  "guest-checksum": feature(1, "VIRTIO_NET_F_GUEST_CSUM", "5.1.3"),
+  "checksum": feature("checksum", "VIRTIO_NET_F_CSUM", "5.1.3"),
+  "guest-checksum": feature(
+    "guest-checksum",
+    "VIRTIO_NET_F_GUEST_CSUM",
+    "5.1.3",
+  ),
   "guest-offloads": feature(
-    2,
+    "guest-offloads",
     "VIRTIO_NET_F_CTRL_GUEST_OFFLOADS",
     "5.1.3",
     "control-queue",
   ),
-  "mtu": feature(3, "VIRTIO_NET_F_MTU", "5.1.3"),
-  "mac": feature(5, "VIRTIO_NET_F_MAC", "5.1.3"),
+  "mtu": feature("mtu", "VIRTIO_NET_F_MTU", "5.1.3"),
+  "mac": feature("mac", "VIRTIO_NET_F_MAC", "5.1.3"),
   // Without mergeable buffers each buffer would have to hold 64 KiB (5.1.6.3.1): entries of a pool do not.
   "guest-tso4": feature(
-    7,
+    "guest-tso4",
     "VIRTIO_NET_F_GUEST_TSO4",
     "5.1.3",
     "guest-checksum",
     "mergeable",
   ),
   "guest-tso6": feature(
-    8,
+    "guest-tso6",
     "VIRTIO_NET_F_GUEST_TSO6",
     "5.1.3",
     "guest-checksum",
     "mergeable",
   ),
-  "tso4": feature(11, "VIRTIO_NET_F_HOST_TSO4", "5.1.3", "checksum"),
-  "tso6": feature(12, "VIRTIO_NET_F_HOST_TSO6", "5.1.3", "checksum"),
-  "mergeable": feature(15, "VIRTIO_NET_F_MRG_RXBUF", "5.1.3"),
-  "status": feature(16, "VIRTIO_NET_F_STATUS", "5.1.3"),
-  "control-queue": feature(17, "VIRTIO_NET_F_CTRL_VQ", "5.1.3"),
+  "tso4": feature("tso4", "VIRTIO_NET_F_HOST_TSO4", "5.1.3", "checksum"),
+  "tso6": feature("tso6", "VIRTIO_NET_F_HOST_TSO6", "5.1.3", "checksum"),
+  "mergeable": feature("mergeable", "VIRTIO_NET_F_MRG_RXBUF", "5.1.3"),
+  "status": feature("status", "VIRTIO_NET_F_STATUS", "5.1.3"),
+  "control-queue": feature("control-queue", "VIRTIO_NET_F_CTRL_VQ", "5.1.3"),
   "rx-filters": feature(
-    18,
+    "rx-filters",
     "VIRTIO_NET_F_CTRL_RX",
     "5.1.3",
     "control-queue",
   ),
   "vlan-filter": feature(
-    19,
+    "vlan-filter",
     "VIRTIO_NET_F_CTRL_VLAN",
     "5.1.3",
     "control-queue",
   ),
   "rx-filters-extra": feature(
-    20,
+    "rx-filters-extra",
     "VIRTIO_NET_F_CTRL_RX_EXTRA",
     "5.1.3",
     "control-queue",
   ),
   "announce": feature(
-    21,
+    "announce",
     "VIRTIO_NET_F_GUEST_ANNOUNCE",
     "5.1.3",
     "control-queue",
   ),
-  "multiqueue": feature(22, "VIRTIO_NET_F_MQ", "5.1.3", "control-queue"),
+  "multiqueue": feature(
+    "multiqueue",
+    "VIRTIO_NET_F_MQ",
+    "5.1.3",
+    "control-queue",
+  ),
   "set-mac": feature(
-    23,
+    "set-mac",
     "VIRTIO_NET_F_CTRL_MAC_ADDR",
     "5.1.3",
     "control-queue",
   ),
-  "any-layout": feature(27, "VIRTIO_F_ANY_LAYOUT", "6.3"),
-  "indirect": feature(28, "VIRTIO_F_INDIRECT_DESC", "6"),
-  "event-index": feature(29, "VIRTIO_F_EVENT_IDX", "6"),
-  "version-1": feature(32, "VIRTIO_F_VERSION_1", "6"),
-  "access-platform": feature(33, "VIRTIO_F_ACCESS_PLATFORM", "6"),
-  "packed": feature(34, "VIRTIO_F_RING_PACKED", "6"),
-  "in-order": feature(35, "VIRTIO_F_IN_ORDER", "6"),
-  "order-platform": feature(36, "VIRTIO_F_ORDER_PLATFORM", "6"),
-  "notification-data": feature(38, "VIRTIO_F_NOTIFICATION_DATA", "6"),
-  "ring-reset": feature(40, "VIRTIO_F_RING_RESET", "6"),
+  "any-layout": feature("any-layout", "VIRTIO_F_ANY_LAYOUT", "6.3"),
+  "indirect": feature("indirect", "VIRTIO_F_INDIRECT_DESC", "6"),
+  "event-index": feature("event-index", "VIRTIO_F_EVENT_IDX", "6"),
+  "version-1": feature("version-1", "VIRTIO_F_VERSION_1", "6"),
+  "access-platform": feature(
+    "access-platform",
+    "VIRTIO_F_ACCESS_PLATFORM",
+    "6",
+  ),
+  "packed": feature("packed", "VIRTIO_F_RING_PACKED", "6"),
+  "in-order": feature("in-order", "VIRTIO_F_IN_ORDER", "6"),
+  "order-platform": feature("order-platform", "VIRTIO_F_ORDER_PLATFORM", "6"),
+  "notification-data": feature(
+    "notification-data",
+    "VIRTIO_F_NOTIFICATION_DATA",
+    "6",
+  ),
+  "ring-reset": feature("ring-reset", "VIRTIO_F_RING_RESET", "6"),
   "hash-report": feature(
-    57,
+    "hash-report",
     "VIRTIO_NET_F_HASH_REPORT",
     "5.1.3",
     "control-queue",
   ),
-  "rss": feature(60, "VIRTIO_NET_F_RSS", "5.1.3", "control-queue"),
-  "speed": feature(63, "VIRTIO_NET_F_SPEED_DUPLEX", "5.1.3"),
+  "rss": feature("rss", "VIRTIO_NET_F_RSS", "5.1.3", "control-queue"),
+  "speed": feature("speed", "VIRTIO_NET_F_SPEED_DUPLEX", "5.1.3"),
 };
 
 /** The names of all features. */
@@ -154,18 +143,6 @@ export const VIRTIO_FEATURE_NAMES: readonly VirtioFeatureName[] = Object.keys(
 
 /** Accepted feature bits, 31:0 and 63:32. */
 export type AcceptedFeatures = readonly [low: number, high: number];
-
-/** The bit of a feature in a set of features. */
-export function featureBit(name: VirtioFeatureName): bigint {
-  return 1n << BigInt(VirtioFeatures[name].bit);
-}
-
-/** A set of features by their names. */
-export function featureBits(names: Iterable<VirtioFeatureName>): bigint {
-  let bits = 0n;
-  for (const name of names) bits |= featureBit(name);
-  return bits;
-}
 
 /** The names of the features in a set; bits that have no name here are left out. */
 export function featureNames(bits: bigint): VirtioFeatureName[] {
@@ -184,7 +161,7 @@ export function accepts(
   [low, high]: AcceptedFeatures,
   name: VirtioFeatureName,
 ): boolean {
-  const { bit } = VirtioFeatures[name];
+  const bit = FeatureBit[name];
   return ((bit < 32 ? low >>> bit : high >>> (bit - 32)) & 1) !== 0;
 }
 
@@ -212,7 +189,8 @@ const LEGACY_PLATFORM: readonly VirtioFeatureName[] = ["any-layout"];
  * @example
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { featureBits, featureNames, negotiate } from "./features.ts";
+ * import { featureBits } from "../../bus/virtio/feature_bits.ts";
+ * import { featureNames, negotiate } from "./features.ts";
  *
  * const offered = featureBits(["version-1", "packed", "tso4", "mergeable"]);
  * const accepted = negotiate(offered, ["packed", "tso4", "checksum"]);

@@ -10,7 +10,10 @@
  *
  * @module
  */
-import type { VirtioTransport, VirtqueueSetup } from "../../bus/virtio.ts";
+import type {
+  VirtioTransport,
+  VirtqueueSetup,
+} from "../../bus/virtio/transport.ts";
 import { NotSupportedError } from "../../errors.ts";
 import { log, repeatedly } from "../../log.ts";
 import { Word } from "../queue/control_block.ts";

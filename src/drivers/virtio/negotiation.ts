@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { VirtioTransport } from "../../bus/virtio.ts";
+import type { VirtioTransport } from "../../bus/virtio/transport.ts";
 import { type DeviceConfig, isChosen } from "../../config.ts";
 import {
   ConfigError,
@@ -15,14 +15,16 @@ import {
 import { DEFAULT_ENTRY_SIZE } from "../../memory/mempool.ts";
 import { ETHERNET_HEADER_LENGTH } from "../../net/ethernet.ts";
 import {
+  featureBit,
+  type VirtioFeatureName,
+} from "../../bus/virtio/feature_bits.ts";
+import {
   type AcceptedFeatures,
   acceptedFeatures,
   accepts,
-  featureBit,
   isLegacy,
   negotiate,
   VIRTIO_FEATURE_NAMES,
-  type VirtioFeatureName,
 } from "./features.ts";
 import { type NetConfig, readNetConfig } from "./net_config.ts";
 

@@ -5,13 +5,10 @@
  *
  * @module
  */
-import type { VirtioTransport } from "../../bus/virtio.ts";
+import type { VirtioTransport } from "../../bus/virtio/transport.ts";
 import { DeviceFaultError } from "../../errors.ts";
-import {
-  type AcceptedFeatures,
-  accepts,
-  type VirtioFeatureName,
-} from "./features.ts";
+import type { VirtioFeatureName } from "../../bus/virtio/feature_bits.ts";
+import { type AcceptedFeatures, accepts } from "./features.ts";
 
 /** A field of `struct virtio_net_config`. */
 interface ConfigField {

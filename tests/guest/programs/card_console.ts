@@ -18,7 +18,7 @@ import {
 } from "@ixl/deno";
 import { swapMacs } from "@ixl/deno/net";
 import { openQueueBus } from "../../../src/bus/attach.ts";
-import type { VirtioQueueBus } from "../../../src/bus/bus.ts";
+import type { VirtioQueueBus } from "../../../src/bus/virtio/transport.ts";
 import { PoolSet } from "../../../src/dma/pool_set.ts";
 import type { DmaDomain } from "../../../src/dma/domain.ts";
 import { accepts } from "../../../src/drivers/virtio/features.ts";

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import type { VirtqueueAddresses } from "../../../bus/virtio.ts";
+import type { VirtqueueAddresses } from "../../../bus/virtio/transport.ts";
 import { loadBarrier, storeBarrier } from "../../../dma/barrier.ts";
 import { DeviceFaultError, DeviceTimeoutError } from "../../../errors.ts";
 import { yieldCpu } from "../../../irq/line.ts";
@@ -21,7 +21,7 @@ import {
 } from "./ring.ts";
 import { type AcceptedFeatures, accepts, isLegacy } from "../features.ts";
 import { virtqueueAddresses, virtqueueLayout } from "../virtqueue/layout.ts";
-import { VIRTIO_ADVICE } from "../pci_steps.ts";
+import { VIRTIO_ADVICE } from "../../../bus/virtio/transport.ts";
 
 /** Descriptors: a power of two, as split rings want it. */
 const DEPTH = 16;

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import type { VirtioTransport } from "../../../bus/virtio.ts";
+import type { VirtioTransport } from "../../../bus/virtio/transport.ts";
 import type { DeviceConfig } from "../../../config.ts";
 import { ConfigError, NotSupportedError } from "../../../errors.ts";
 import { equalMac } from "../../../net/ethernet.ts";
@@ -27,7 +27,8 @@ import {
   rssConfig,
 } from "./commands.ts";
 import type { ControlQueue } from "./queue.ts";
-import { accepts, type VirtioFeatureName } from "../features.ts";
+import type { VirtioFeatureName } from "../../../bus/virtio/feature_bits.ts";
+import { accepts } from "../features.ts";
 import type { Agreement } from "../negotiation.ts";
 
 /** Entries of the indirection table: a power of two that every device with RSS takes (5.1.4.1). */

@@ -9,7 +9,7 @@
  *
  * @module
  */
-import type { VirtqueueAddresses } from "../../../bus/virtio.ts";
+import type { VirtqueueAddresses } from "../../../bus/virtio/transport.ts";
 import { type AcceptedFeatures, accepts, isLegacy } from "../features.ts";
 
 /** 32-bit words of a descriptor: address low and high, length, and the last by kind of ring. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { VirtioQueueBus } from "../../../bus/bus.ts";
+import type { VirtioQueueBus } from "../../../bus/virtio/transport.ts";
 import type { LocalQueue } from "../../queue/rx_queue.ts";
 import { Word } from "../../queue/control_block.ts";
 import { accepts } from "../features.ts";

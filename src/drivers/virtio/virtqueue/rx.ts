@@ -14,7 +14,7 @@
  * @module
  */
 import type { Batch } from "../../../memory/batch.ts";
-import type { VirtioQueueBus } from "../../../bus/bus.ts";
+import type { VirtioQueueBus } from "../../../bus/virtio/transport.ts";
 import { PoolError } from "../../../errors.ts";
 import { IrqLine } from "../../../irq/line.ts";
 import { type Handle, INDEX_MASK, Mempool } from "../../../memory/mempool.ts";

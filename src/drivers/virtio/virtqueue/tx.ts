@@ -9,7 +9,7 @@
  * @module
  */
 import type { Batch } from "../../../memory/batch.ts";
-import type { VirtioQueueBus } from "../../../bus/bus.ts";
+import type { VirtioQueueBus } from "../../../bus/virtio/transport.ts";
 import type { TxQueue } from "../../../device_api.ts";
 import { PoolSet } from "../../../dma/pool_set.ts";
 import {

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { BarBusDevice, MappedBar, RegisterWindow } from "../../bus/bus.ts";
-import { DeviceFaultError, NotSupportedError } from "../../errors.ts";
-import type { StructurePlace, StructureType } from "./pci_capabilities.ts";
+import type { BarBusDevice, MappedBar, RegisterWindow } from "../../bus.ts";
+import { DeviceFaultError, NotSupportedError } from "../../../errors.ts";
+import type { StructurePlace, StructureType } from "./capabilities.ts";
 
 /** A field of a structure. */
 export interface Field {

@@ -6,14 +6,11 @@
  *
  * @module
  */
-import type {
-  BarBusDevice,
-  IoPorts,
-  VirtioPortsBusDescription,
-} from "../../bus/bus.ts";
-import type { VirtioTransport, VirtqueueSetup } from "../../bus/virtio.ts";
-import { DeviceFaultError, NotSupportedError } from "../../errors.ts";
-import { msixSwitch } from "./pci_capabilities.ts";
+import type { BarBusDevice, IoPorts } from "../../bus.ts";
+import type { VirtioPortsBusDescription } from "../../description.ts";
+import type { VirtioTransport, VirtqueueSetup } from "../transport.ts";
+import { DeviceFaultError, NotSupportedError } from "../../../errors.ts";
+import { msixSwitch } from "./capabilities.ts";
 import {
   type Field,
   type FieldAccess,
@@ -24,14 +21,14 @@ import {
   readField,
   Status,
   writeField,
-} from "./pci_registers.ts";
+} from "./registers.ts";
 import {
   addStatus,
   assertInterrupts,
   type PciDevice,
   resetStatus,
   writeVector,
-} from "./pci_steps.ts";
+} from "./common_steps.ts";
 
 /** Where the legacy interface is. */
 const BAR = 0;

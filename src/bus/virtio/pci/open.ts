@@ -3,12 +3,12 @@
  *
  * @module
  */
-import type { BarBusDevice } from "../../bus/bus.ts";
-import type { VirtioTransport } from "../../bus/virtio.ts";
-import { NotSupportedError } from "../../errors.ts";
-import { findStructures, StructureType } from "./pci_capabilities.ts";
-import { VirtioPciLegacyTransport } from "./pci_legacy.ts";
-import { VirtioPciTransport } from "./pci.ts";
+import type { BarBusDevice } from "../../bus.ts";
+import type { VirtioTransport } from "../transport.ts";
+import { NotSupportedError } from "../../../errors.ts";
+import { findStructures, StructureType } from "./capabilities.ts";
+import { VirtioPciLegacyTransport } from "./legacy.ts";
+import { VirtioPciTransport } from "./modern.ts";
 
 /** Device ids below are those of legacy and transitional devices (4.1.2). */
 const FIRST_MODERN_ID = 0x1040;

@@ -3,24 +3,28 @@
  *
  * @module
  */
+import type { BarBusDevice } from "../../bus.ts";
 import type {
-  BarBusDevice,
   InterruptStatusDescription,
   VirtioPciBusDescription,
-} from "../../bus/bus.ts";
-import type { VirtioTransport, VirtqueueSetup } from "../../bus/virtio.ts";
+} from "../../description.ts";
+import {
+  VIRTIO_ADVICE,
+  type VirtioTransport,
+  type VirtqueueSetup,
+} from "../transport.ts";
 import {
   DeviceFaultError,
   DeviceTimeoutError,
   NotSupportedError,
-} from "../../errors.ts";
-import { until } from "../../wait.ts";
-import { featureBit } from "./features.ts";
+} from "../../../errors.ts";
+import { until } from "../../../wait.ts";
+import { featureBit } from "../feature_bits.ts";
 import {
   findStructures,
   type StructurePlace,
   StructureType,
-} from "./pci_capabilities.ts";
+} from "./capabilities.ts";
 import {
   Common,
   COMMON_BYTES,
@@ -31,15 +35,14 @@ import {
   Status,
   Structure,
   type StructureRules,
-} from "./pci_registers.ts";
+} from "./registers.ts";
 import {
   addStatus,
   assertInterrupts,
   type PciDevice,
   resetStatus,
-  VIRTIO_ADVICE,
   writeVector,
-} from "./pci_steps.ts";
+} from "./common_steps.ts";
 
 const QUEUE_RESET_TIMEOUT_MS = 1000;
 /** What a register of a device reads as that is gone. */

@@ -5,8 +5,8 @@
  *
  * @module
  */
-import type { ConfigSpace } from "../../bus/bus.ts";
-import { DeviceFaultError } from "../../errors.ts";
+import type { ConfigSpace } from "../../bus.ts";
+import { DeviceFaultError } from "../../../errors.ts";
 
 const STATUS = 0x06;
 const STATUS_CAPABILITIES = 1 << 4;

@@ -3,17 +3,14 @@
  *
  * @module
  */
-import type { BarBusDevice } from "../../bus/bus.ts";
-import { DeviceTimeoutError, NotSupportedError } from "../../errors.ts";
-import { until } from "../../wait.ts";
-import { type Field, type FieldAccess, NO_VECTOR } from "./pci_registers.ts";
+import type { BarBusDevice } from "../../bus.ts";
+import { DeviceTimeoutError, NotSupportedError } from "../../../errors.ts";
+import { until } from "../../../wait.ts";
+import { VIRTIO_ADVICE } from "../transport.ts";
+import { type Field, type FieldAccess, NO_VECTOR } from "./registers.ts";
 
 /** Devices that are hardware may take their time. */
 const RESET_TIMEOUT_MS = 3000;
-
-/** What to look at when a virtio device does not answer. */
-export const VIRTIO_ADVICE =
-  "the hypervisor or the backend that plays the device is hung, or the device is gone: look at its log";
 
 /** A device, for messages, and its registers. */
 export interface PciDevice {

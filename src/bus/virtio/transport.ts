@@ -5,7 +5,12 @@
  *
  * @module
  */
-import type { BusDescription, VirtioQueueBus } from "./bus.ts";
+import type { BusDevice, QueueBus } from "../bus.ts";
+import type { BusDescription } from "../description.ts";
+
+/** What to look at when a virtio device does not answer. */
+export const VIRTIO_ADVICE =
+  "the hypervisor or the backend that plays the device is hung, or the device is gone: look at its log";
 
 /** Where one virtqueue lies for the device, as I/O virtual addresses (2.7, 2.8). */
 export interface VirtqueueAddresses {
@@ -23,6 +28,17 @@ export interface VirtqueueSetup extends VirtqueueAddresses {
   readonly size: number;
   /** Which of the routed interrupt vectors it raises; undefined for none. */
   readonly vector: number | undefined;
+}
+
+/** A virtio device in an isolate that only uses its queues. */
+export interface VirtioQueueBus extends QueueBus {
+  /** Tells the device that there is something new in a virtqueue. */
+  notify(virtqueue: number): void;
+  /**
+   * After an INTx interrupt: takes the line down, which all causes share, and lets the next one through. True when
+   * device configuration was among the causes. False, and nothing to do, for the other kinds.
+   */
+  unmaskInterrupt(): boolean;
 }
 
 /** A virtio device, whatever carries it. The driver alone decides what is done in which order (3.1). */
@@ -87,4 +103,10 @@ export interface VirtioTransport extends VirtioQueueBus {
   readonly configGeneration: number;
   /** What another isolate needs to notify it, once its virtqueues are set up. */
   describe(): BusDescription;
+}
+
+/** A virtio device that is not on PCI. */
+export interface VirtioBusDevice extends BusDevice {
+  /** The device. */
+  readonly virtio: VirtioTransport;
 }
