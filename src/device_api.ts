@@ -95,7 +95,7 @@ export interface QueueDescription {
   readonly reachable: SharedArrayBuffer;
   /** Live counters. */
   readonly counters: SharedArrayBuffer;
-  /** Stop word, owner, and ring positions: see `drivers/queue_control.ts`. */
+  /** Stop word, owner, and ring positions: see `drivers/queue/control_block.ts`. */
   readonly control: SharedArrayBuffer;
   /** Eventfd of the receive interrupt. */
   readonly irqFd: number;

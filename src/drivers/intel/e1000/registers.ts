@@ -1,6 +1,6 @@
 /**
  * Registers of the 8254x and the 82574 that not all gigabit parts have alike, as data; the common ones are in
- * `intel_gigabit/registers.ts`.
+ * `gigabit/registers.ts`.
  *
  * Sections that begin with 13 are those of the PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's
  * Manual (Intel 317453). Chapters that begin with 10 are those of the 82574 datasheet (Intel 318694), and mark
