@@ -6,7 +6,7 @@
 import { IxlError, type IxlErrorCode } from "../errors.ts";
 import { stopOnSignals } from "../runtime/signals.ts";
 import type { Model } from "../sim/card.ts";
-import { INTERRUPT_KINDS, type InterruptKind } from "../sim/pci_config.ts";
+import { INTERRUPT_KINDS, type InterruptKind } from "../sim/host/pci_config.ts";
 import { CardControl } from "../vfio_user/control.ts";
 import type { ServeOptions } from "../vfio_user/server.ts";
 import { WIRES } from "../vfio_user/wires.ts";

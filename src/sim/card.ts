@@ -17,22 +17,22 @@ import {
   SECTXSTAT_READY,
   STATUS_GIO_ENABLED,
   STATUS_LINK_UP,
-} from "./bits.ts";
+} from "./registers/bits.ts";
 import { Core, type Model } from "./core.ts";
 import type { DmaTable } from "./dma_table.ts";
-import { Eeprom } from "./eeprom.ts";
-import { bindFlowDirector } from "./flow_director.ts";
+import { Eeprom } from "./host/eeprom.ts";
+import { bindFlowDirector } from "./rx/flow_director.ts";
 import { InitOrder } from "./init_order.ts";
-import { Interrupts } from "./interrupts.ts";
-import { Link } from "./link.ts";
-import { type InterruptKind, PciConfig } from "./pci_config.ts";
-import { makeRxQueues, Receiver, type RxQueue } from "./receive.ts";
-import { type RegisterName, REGISTERS } from "./registers.ts";
-import { bindSemaphores } from "./semaphores.ts";
-import { Statistics } from "./statistics.ts";
-import { TcpTimer } from "./tcp_timer.ts";
-import { TimeSync } from "./time_sync.ts";
-import { makeTxQueues, Transmitter, type TxQueue } from "./transmit.ts";
+import { Interrupts } from "./host/interrupts.ts";
+import { Link } from "./phy/link.ts";
+import { type InterruptKind, PciConfig } from "./host/pci_config.ts";
+import { makeRxQueues, Receiver, type RxQueue } from "./rx/receive.ts";
+import { type RegisterName, REGISTERS } from "./registers/registers.ts";
+import { bindSemaphores } from "./host/semaphores.ts";
+import { Statistics } from "./host/statistics.ts";
+import { TcpTimer } from "./host/tcp_timer.ts";
+import { TimeSync } from "./host/time_sync.ts";
+import { makeTxQueues, Transmitter, type TxQueue } from "./tx/transmit.ts";
 import type { Violation } from "./violations.ts";
 import type { Wire } from "./wires/wire.ts";
 

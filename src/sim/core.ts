@@ -5,7 +5,7 @@
  */
 
 import type { DmaTable } from "./dma_table.ts";
-import { RegisterFile } from "./register_file.ts";
+import { RegisterFile } from "./registers/register_file.ts";
 import { ViolationLog } from "./violations.ts";
 
 /** The controllers that the model can be. */

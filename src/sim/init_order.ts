@@ -29,14 +29,14 @@ import {
   SRRCTL_LAYOUT_MASK,
   SW_FW_SYNC_PHY_MASK,
   TXDCTL_ENABLE,
-} from "./bits.ts";
+} from "./registers/bits.ts";
 import type { Core } from "./core.ts";
-import type { Eeprom } from "./eeprom.ts";
-import type { Interrupts } from "./interrupts.ts";
-import type { RxQueue } from "./receive.ts";
-import type { RegisterName } from "./registers.ts";
+import type { Eeprom } from "./host/eeprom.ts";
+import type { Interrupts } from "./host/interrupts.ts";
+import type { RxQueue } from "./rx/receive.ts";
+import type { RegisterName } from "./registers/registers.ts";
 import type { Ring } from "./ring.ts";
-import type { TxQueue } from "./transmit.ts";
+import type { TxQueue } from "./tx/transmit.ts";
 
 const RING_ALIGNMENT = 128;
 /** What the 15.5 KB of section 1.3 are, FCS included. */

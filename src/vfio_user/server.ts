@@ -11,7 +11,7 @@ import { yieldCpu } from "../ffi/libc.ts";
 import { loadNative } from "../ffi/native.ts";
 import { UnixListener, type UnixSocket } from "../ffi/unix_socket.ts";
 import { Card, type Model } from "../sim/card.ts";
-import { INTERRUPT_KINDS, type InterruptKind } from "../sim/pci_config.ts";
+import { INTERRUPT_KINDS, type InterruptKind } from "../sim/host/pci_config.ts";
 import { DmaTable } from "../sim/dma_table.ts";
 import { type Wire, WIRE_SLOT } from "../sim/wires/wire.ts";
 import { ClientGone, Connection } from "./connection.ts";

@@ -13,7 +13,7 @@ import {
   type Register,
   type RegisterName,
   REGISTERS,
-} from "../../src/sim/registers.ts";
+} from "../../src/sim/registers/registers.ts";
 import type { Wire } from "../../src/sim/wires/wire.ts";
 import { wireCounters } from "../../src/sim/wires/wire.ts";
 

@@ -1,6 +1,9 @@
 import { assert } from "@std/assert";
 import { GeneratorWire } from "../../src/sim/wires/generator.ts";
-import { type RegisterName, REGISTERS } from "../../src/sim/registers.ts";
+import {
+  type RegisterName,
+  REGISTERS,
+} from "../../src/sim/registers/registers.ts";
 import { at, Rig } from "../support/sim_rig.ts";
 
 const names = Object.keys(REGISTERS) as RegisterName[];

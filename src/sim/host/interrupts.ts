@@ -23,8 +23,8 @@ import {
   IVAR_RESERVED,
   IVAR_VALID,
   IVAR_VECTOR_MASK,
-} from "./bits.ts";
-import type { Core } from "./core.ts";
+} from "../registers/bits.ts";
+import type { Core } from "../core.ts";
 
 const QUEUE_COUNT = 128;
 /** MSI-X vectors of the physical function, section 7.3.1.3. */

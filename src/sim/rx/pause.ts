@@ -11,11 +11,11 @@ import {
   FCRT_THRESHOLD_MASK,
   PAUSE_QUANTUM_MS,
   RAH_ADDRESS_MASK,
-} from "./bits.ts";
-import type { Core } from "./core.ts";
-import { Frame, MINIMUM_FRAME } from "./frame.ts";
-import type { Statistics } from "./statistics.ts";
-import type { Wire } from "./wires/wire.ts";
+} from "../registers/bits.ts";
+import type { Core } from "../core.ts";
+import { Frame, MINIMUM_FRAME } from "../frame.ts";
+import type { Statistics } from "../host/statistics.ts";
+import type { Wire } from "../wires/wire.ts";
 
 const TIME_MASK = 0xffff;
 /** To 01-80-c2-00-00-01, as a MAC control frame with opcode 1. */

@@ -51,22 +51,22 @@ import {
   TXDCTL_SWFLSH,
   TXDCTL_WTHRESH_MASK,
   TXDCTL_WTHRESH_SHIFT,
-} from "./bits.ts";
-import { crc32c, fold, sumBytes } from "./checksum.ts";
-import { copyFromHost } from "./copy.ts";
-import type { Core } from "./core.ts";
-import { Frame, MINIMUM_FRAME } from "./frame.ts";
-import type { Interrupts } from "./interrupts.ts";
-import { publish } from "./memory_order.ts";
-import { DESCRIPTOR_WORDS_SHIFT, Ring } from "./ring.ts";
+} from "../registers/bits.ts";
+import { crc32c, fold, sumBytes } from "../checksum.ts";
+import { copyFromHost } from "../copy.ts";
+import type { Core } from "../core.ts";
+import { Frame, MINIMUM_FRAME } from "../frame.ts";
+import type { Interrupts } from "../host/interrupts.ts";
+import { publish } from "../memory_order.ts";
+import { DESCRIPTOR_WORDS_SHIFT, Ring } from "../ring.ts";
 import { Segmenter } from "./segment.ts";
 import {
   BROADCAST,
   MULTICAST,
   type Statistics,
   UNICAST,
-} from "./statistics.ts";
-import type { Wire } from "./wires/wire.ts";
+} from "../host/statistics.ts";
+import type { Wire } from "../wires/wire.ts";
 
 /** Transmit queues of the 82599 and X540. */
 export const TX_QUEUES = 128;

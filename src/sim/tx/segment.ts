@@ -19,11 +19,11 @@ import {
   TXC_MSS_SHIFT,
   TXD_IXSM,
   TXD_TXSM,
-} from "./bits.ts";
-import { fold, sumBytes } from "./checksum.ts";
-import { copyFromHost } from "./copy.ts";
-import type { Core } from "./core.ts";
-import { Frame } from "./frame.ts";
+} from "../registers/bits.ts";
+import { fold, sumBytes } from "../checksum.ts";
+import { copyFromHost } from "../copy.ts";
+import type { Core } from "../core.ts";
+import { Frame } from "../frame.ts";
 
 /** The longest send: PAYLEN has 18 bits, the headers lie before it. */
 const LARGEST_SEND = (1 << 18) + 1024;

@@ -44,21 +44,21 @@ import {
   SRRCTL_DESCTYPE_MASK,
   SRRCTL_DESCTYPE_SHIFT,
   SRRCTL_DROP_EN,
-} from "./bits.ts";
-import { frameCheckSequence } from "./checksum.ts";
+} from "../registers/bits.ts";
+import { frameCheckSequence } from "../checksum.ts";
 import { Classifier } from "./classify.ts";
-import { copyToHost } from "./copy.ts";
-import type { Core } from "./core.ts";
+import { copyToHost } from "../copy.ts";
+import type { Core } from "../core.ts";
 import { Filters, REJECTED } from "./filters.ts";
-import { Frame, MINIMUM_FRAME } from "./frame.ts";
-import type { Interrupts } from "./interrupts.ts";
-import { publish, publishPair } from "./memory_order.ts";
+import { Frame, MINIMUM_FRAME } from "../frame.ts";
+import type { Interrupts } from "../host/interrupts.ts";
+import { publish, publishPair } from "../memory_order.ts";
 import { PauseSender } from "./pause.ts";
-import { DESCRIPTOR_WORDS_SHIFT, Ring } from "./ring.ts";
+import { DESCRIPTOR_WORDS_SHIFT, Ring } from "../ring.ts";
 import { Rss } from "./rss.ts";
-import type { Statistics } from "./statistics.ts";
-import { FrameQueue, frameQueueBuffer } from "./wires/frame_queue.ts";
-import { type Wire, WIRE_SLOT, wireCounters } from "./wires/wire.ts";
+import type { Statistics } from "../host/statistics.ts";
+import { FrameQueue, frameQueueBuffer } from "../wires/frame_queue.ts";
+import { type Wire, WIRE_SLOT, wireCounters } from "../wires/wire.ts";
 
 /** Receive queues of the 82599 and X540. */
 export const RX_QUEUES = 128;

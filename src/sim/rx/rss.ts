@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { RegisterFile } from "./register_file.ts";
+import type { RegisterFile } from "../registers/register_file.ts";
 
 const KEY_BYTES = 40;
 const KEY_WORDS = 10;

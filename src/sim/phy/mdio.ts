@@ -23,8 +23,8 @@ import {
   MSCA_PHY_SHIFT,
   MSRWD_READ_SHIFT,
   SW_FW_SYNC_PHY_MASK,
-} from "./bits.ts";
-import type { Core } from "./core.ts";
+} from "../registers/bits.ts";
+import type { Core } from "../core.ts";
 
 const DEVICE_PMA = 1;
 const DEVICE_PCS = 3;

@@ -5,8 +5,12 @@
  * @module
  */
 
-import { SW_FW_SYNC_REGSMP, SWSM_SMBI, SWSM_SWESMBI } from "./bits.ts";
-import type { Core } from "./core.ts";
+import {
+  SW_FW_SYNC_REGSMP,
+  SWSM_SMBI,
+  SWSM_SWESMBI,
+} from "../registers/bits.ts";
+import type { Core } from "../core.ts";
 
 /** Makes the two registers of `core` behave as semaphores. */
 export function bindSemaphores(core: Core): void {

@@ -6,9 +6,13 @@
  * @module
  */
 
-import type { Core } from "./core.ts";
-import { SLOT_COUNT, slotOf } from "./register_file.ts";
-import { type Register, type RegisterName, REGISTERS } from "./registers.ts";
+import type { Core } from "../core.ts";
+import { SLOT_COUNT, slotOf } from "../registers/register_file.ts";
+import {
+  type Register,
+  type RegisterName,
+  REGISTERS,
+} from "../registers/registers.ts";
 
 const STICK_32 = 2 ** 32 - 1;
 const STICK_36 = 2 ** 36 - 1;

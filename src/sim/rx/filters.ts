@@ -16,10 +16,10 @@ import {
   VLNCTRL_CFI,
   VLNCTRL_CFIEN,
   VLNCTRL_VFE,
-} from "./bits.ts";
-import type { Core } from "./core.ts";
-import type { Frame } from "./frame.ts";
-import { BROADCAST, MULTICAST, UNICAST } from "./statistics.ts";
+} from "../registers/bits.ts";
+import type { Core } from "../core.ts";
+import type { Frame } from "../frame.ts";
+import { BROADCAST, MULTICAST, UNICAST } from "../host/statistics.ts";
 
 const ADDRESSES = 128;
 const ALL_ONES = 0xffffffff;

@@ -11,8 +11,8 @@ import {
   I2CCTL_CLK_OUT,
   I2CCTL_DATA_IN,
   I2CCTL_DATA_OUT,
-} from "./bits.ts";
-import type { Core } from "./core.ts";
+} from "../registers/bits.ts";
+import type { Core } from "../core.ts";
 import { makeModuleId, MODULE_ADDRESS } from "./sfp.ts";
 
 const OUTPUTS = I2CCTL_CLK_OUT | I2CCTL_DATA_OUT;

@@ -12,8 +12,8 @@ import {
   TCPTIMER_FINISH,
   TCPTIMER_KICK_START,
   TCPTIMER_LOOP,
-} from "./bits.ts";
-import type { Core } from "./core.ts";
+} from "../registers/bits.ts";
+import type { Core } from "../core.ts";
 import type { Interrupts } from "./interrupts.ts";
 
 /** The timer of one card. */

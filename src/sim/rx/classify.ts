@@ -42,15 +42,15 @@ import {
   RXD_TYPE_UDP,
   RXD_UDPV,
   VLNCTRL_VET_MASK,
-} from "./bits.ts";
+} from "../registers/bits.ts";
 import {
   fold,
   sumBytes,
   sumUsualAddresses,
   sumUsualHeader,
-} from "./checksum.ts";
-import type { Core } from "./core.ts";
-import type { Frame } from "./frame.ts";
+} from "../checksum.ts";
+import type { Core } from "../core.ts";
+import type { Frame } from "../frame.ts";
 import type { Rss } from "./rss.ts";
 
 const ETHERNET_HEADER = 14;

@@ -11,7 +11,7 @@ import {
   type RegisterName,
   REGISTERS,
 } from "./registers.ts";
-import type { ViolationLog } from "./violations.ts";
+import type { ViolationLog } from "../violations.ts";
 
 /** Answers a read; `n` is the index in an array of registers. */
 export type ReadHandler = (n: number) => number;

@@ -17,8 +17,8 @@ import {
   EERD_DONE,
   EERD_START,
   RAH_AV,
-} from "./bits.ts";
-import type { Core } from "./core.ts";
+} from "../registers/bits.ts";
+import type { Core } from "../core.ts";
 
 const WORDS = 0x400;
 /** The bit of the last octet in which the SAN address differs from the LAN address. */

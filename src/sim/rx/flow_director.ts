@@ -12,8 +12,8 @@ import {
   FDIRCTRL_ALLOCATION_MASK,
   FDIRCTRL_INIT_DONE,
   FDIRCTRL_PERFECT_MATCH,
-} from "./bits.ts";
-import type { Core } from "./core.ts";
+} from "../registers/bits.ts";
+import type { Core } from "../core.ts";
 
 /** Makes the control and command registers of `core` answer. */
 export function bindFlowDirector({ registers, violations }: Core): void {

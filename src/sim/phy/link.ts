@@ -22,10 +22,10 @@ import {
   LINKS_SPEED_10G,
   LINKS_SPEED_1G,
   LINKS_UP,
-} from "./bits.ts";
-import type { Core } from "./core.ts";
+} from "../registers/bits.ts";
+import type { Core } from "../core.ts";
 import { I2cBus } from "./i2c.ts";
-import type { Interrupts } from "./interrupts.ts";
+import type { Interrupts } from "../host/interrupts.ts";
 import { Mdio } from "./mdio.ts";
 
 /** Time from light, or the end of negotiation, to link; short for tests. */

@@ -9,8 +9,8 @@ import {
   LINKS_SPEED_1G,
   TIMINCA_PERIOD_SHIFT,
   TIMINCA_VALUE_MASK,
-} from "./bits.ts";
-import type { Core } from "./core.ts";
+} from "../registers/bits.ts";
+import type { Core } from "../core.ts";
 
 /** Nanoseconds of a period at 10 and at 1 Gbit/s. */
 const PERIOD_10G = 6.4;

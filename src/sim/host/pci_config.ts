@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { Core, Model } from "./core.ts";
+import type { Core, Model } from "../core.ts";
 
 const SIZE = 4096;
 const VENDOR_INTEL = 0x8086;
