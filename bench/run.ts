@@ -4,7 +4,7 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { UPDATE } from "./plot.ts";
+import { UPDATE } from "./support/plot.ts";
 
 /** What it measures, and the file that does, with arguments where one file does several. */
 interface Benchmark {
@@ -25,7 +25,7 @@ interface BenchOption {
 
 const intel = (driver: string): Benchmark => ({
   about: `the ${driver} driver beside a C loop, on rings in memory`,
-  file: "intel.ts",
+  file: "beside_c/intel.ts",
   args: [`--driver=${driver}`],
 });
 
@@ -35,32 +35,32 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   e1000: intel("e1000"),
   scale: {
     about: "what one more queue brings, on software cards and in memory",
-    file: "scale.ts",
+    file: "cards/scale.ts",
   },
   latency: {
     about: "from the device's write to user code, polling and by interrupt",
-    file: "latency.ts",
+    file: "cards/latency.ts",
   },
   bringup: {
     about: "open to first packet, start of a worker, memory of a queue",
-    file: "bringup.ts",
+    file: "cards/bringup.ts",
   },
   ring: {
     about: "nanoseconds a packet in each kind of virtqueue and in ixgbe",
-    file: "ring.ts",
+    file: "rings/ring.ts",
   },
   steady: {
     about:
       "garbage collections and bytes allocated in steady forwarding workers",
-    file: "steady.ts",
+    file: "cards/steady.ts",
   },
   "steady-rings": {
     about: "the same in each driver, over 100 million packets in memory",
-    file: "steady_rings.ts",
+    file: "rings/steady_rings.ts",
   },
   virtio: {
     about: "the virtio driver beside DPDK's, on the same vhost-user backend",
-    file: "virtio.ts",
+    file: "beside_dpdk/virtio.ts",
     options: [
       {
         name: "layout",

@@ -2,7 +2,7 @@
 
 import { assertEquals, assertMatch } from "@std/assert";
 import { fileURLToPath } from "node:url";
-import { savePlot } from "../../bench/plot.ts";
+import { savePlot } from "../../bench/support/plot.ts";
 import { outcomeOf } from "../support/cli.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -49,7 +49,11 @@ Deno.test("bench --help lists the benchmarks and their choices", async () => {
 });
 
 Deno.test("the virtio benchmark itself knows its layouts", async () => {
-  const { code, stderr } = await bench("bench/virtio.ts", "--layout", "x");
+  const { code, stderr } = await bench(
+    "bench/beside_dpdk/virtio.ts",
+    "--layout",
+    "x",
+  );
   assertEquals([code, stderr], [2, "--layout is split or packed\n"]);
 });
 

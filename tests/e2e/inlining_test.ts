@@ -4,12 +4,12 @@
  */
 import { assertEquals } from "@std/assert";
 import { fileURLToPath } from "node:url";
-import { INLINING } from "../../bench/intel.ts";
-import { INTEL_MODELS } from "../../bench/intel_rings.ts";
-import type { IntelWork } from "../../bench/intel_loop.ts";
+import { INLINING } from "../../bench/beside_c/intel.ts";
+import { INTEL_MODELS } from "../../bench/rings/intel_rings.ts";
+import type { IntelWork } from "../../bench/beside_c/intel_loop.ts";
 
 const LOOP = fileURLToPath(
-  new URL("../../bench/intel_loop.ts", import.meta.url),
+  new URL("../../bench/beside_c/intel_loop.ts", import.meta.url),
 );
 const TRACE = "--trace-turbo-inlining";
 const PACKETS = 1 << 17;

@@ -2,8 +2,8 @@
  * The data path of every driver in its steady state: what V8 says of collections, allocations and deoptimisations.
  */
 import { assertEquals, assertGreaterOrEqual, assertLess } from "@std/assert";
-import { RING_DRIVERS } from "../../bench/rings.ts";
-import { steadyRings } from "../../bench/steady_rings.ts";
+import { RING_DRIVERS } from "../../bench/rings/rings.ts";
+import { steadyRings } from "../../bench/rings/steady_rings.ts";
 
 const PACKETS = 10_000_000;
 /** What does not depend on the number of packets: code that a compiler thread has finished, say. */

@@ -2,7 +2,7 @@
  * A steady worker allocates nothing per packet, so nothing is ever collected.
  */
 import { assertEquals, assertGreaterOrEqual, assertLess } from "@std/assert";
-import type { SteadyResult } from "../../bench/steady.ts";
+import type { SteadyResult } from "../../bench/cards/steady.ts";
 import { outcomeOf } from "../support/cli.ts";
 
 const TIMEOUT_MS = 240_000;

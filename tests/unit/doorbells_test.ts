@@ -2,9 +2,9 @@
  * How often the device hears of a batch: a register write or a notification costs more than many packets.
  */
 import { assertEquals, assertGreater, assertLessOrEqual } from "@std/assert";
-import { INTEL_MODELS, IntelRings } from "../../bench/intel_rings.ts";
-import type { Rings } from "../../bench/rings.ts";
-import { PackedRings, SplitRings } from "../../bench/virtio_rings.ts";
+import { INTEL_MODELS, IntelRings } from "../../bench/rings/intel_rings.ts";
+import type { Rings } from "../../bench/rings/rings.ts";
+import { PackedRings, SplitRings } from "../../bench/rings/virtio_rings.ts";
 import { Batch } from "../../src/memory/batch.ts";
 
 const RING = 128;

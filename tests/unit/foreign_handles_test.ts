@@ -1,6 +1,6 @@
 /** Handles that are no packet's: no device is told of them, and those before them in the batch are sent. */
 import { assertEquals, assertThrows } from "@std/assert";
-import { INTEL_MODELS, IntelRings } from "../../bench/intel_rings.ts";
+import { INTEL_MODELS, IntelRings } from "../../bench/rings/intel_rings.ts";
 import { Batch } from "../../src/memory/batch.ts";
 import { PoolError } from "../../src/errors.ts";
 import {

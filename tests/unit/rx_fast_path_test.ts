@@ -2,7 +2,7 @@
  * What the fast path of receiving leaves to the slow one, and when it must look up.
  */
 import { assert, assertEquals, assertFalse } from "@std/assert";
-import { INTEL_MODELS, IntelRings } from "../../bench/intel_rings.ts";
+import { INTEL_MODELS, IntelRings } from "../../bench/rings/intel_rings.ts";
 import { Batch } from "../../src/memory/batch.ts";
 import { Word } from "../../src/drivers/queue/control_block.ts";
 

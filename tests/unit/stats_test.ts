@@ -2,7 +2,7 @@
  * Counters that go beyond 32 bits, whoever adds to them.
  */
 import { assertEquals } from "@std/assert";
-import { INTEL_MODELS, IntelRings } from "../../bench/intel_rings.ts";
+import { INTEL_MODELS, IntelRings } from "../../bench/rings/intel_rings.ts";
 import { Batch } from "../../src/memory/batch.ts";
 import { QueueCounters, Slot } from "../../src/stats.ts";
 

@@ -10,18 +10,18 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { Batch } from "../src/memory/batch.ts";
-import type { RegisterQueueBus } from "../src/bus/bus.ts";
-import type { DeviceConfig } from "../src/config.ts";
-import { RDT } from "../src/drivers/intel/ixgbe/registers.ts";
-import { offsetOf } from "../src/drivers/intel/register.ts";
-import { readSmallFile } from "../src/ffi/files.ts";
-import { IrqLine } from "../src/irq/line.ts";
-import { collectionsBetweenMarks } from "./gc_trace.ts";
-import { INTEL_MODELS, IntelRings } from "./intel_rings.ts";
+import { Batch } from "../../src/memory/batch.ts";
+import type { RegisterQueueBus } from "../../src/bus/bus.ts";
+import type { DeviceConfig } from "../../src/config.ts";
+import { RDT } from "../../src/drivers/intel/ixgbe/registers.ts";
+import { offsetOf } from "../../src/drivers/intel/register.ts";
+import { readSmallFile } from "../../src/ffi/files.ts";
+import { IrqLine } from "../../src/irq/line.ts";
+import { collectionsBetweenMarks } from "../support/gc_trace.ts";
+import { INTEL_MODELS, IntelRings } from "../rings/intel_rings.ts";
 import { type LatencyStart, raiseInterrupt, Shared } from "./latency_shared.ts";
-import { describeMachine } from "./machine.ts";
-import { linePlot, savePlot } from "./plot.ts";
+import { describeMachine } from "../support/machine.ts";
+import { linePlot, savePlot } from "../support/plot.ts";
 
 const RING = 512;
 const FRAME_BYTES = 60;

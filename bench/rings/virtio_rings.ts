@@ -3,28 +3,28 @@
  *
  * @module
  */
-import type { VirtioQueueBus } from "../src/bus/virtio/transport.ts";
-import { completeConfig } from "../src/config.ts";
-import type { QueuePair } from "../src/device_api.ts";
-import type { LocalQueue } from "../src/drivers/queue/rx_queue.ts";
-import { QueueControl } from "../src/drivers/queue/control_block.ts";
+import type { VirtioQueueBus } from "../../src/bus/virtio/transport.ts";
+import { completeConfig } from "../../src/config.ts";
+import type { QueuePair } from "../../src/device_api.ts";
+import type { LocalQueue } from "../../src/drivers/queue/rx_queue.ts";
+import { QueueControl } from "../../src/drivers/queue/control_block.ts";
 import {
   featureBits,
   type VirtioFeatureName,
-} from "../src/bus/virtio/feature_bits.ts";
-import { acceptedFeatures } from "../src/drivers/virtio/features.ts";
+} from "../../src/bus/virtio/feature_bits.ts";
+import { acceptedFeatures } from "../../src/drivers/virtio/features.ts";
 import {
   type VirtqueueLayout,
   virtqueueLayout,
-} from "../src/drivers/virtio/virtqueue/layout.ts";
+} from "../../src/drivers/virtio/virtqueue/layout.ts";
 import {
   createRxQueue,
   createTxQueue,
-} from "../src/drivers/virtio/virtqueue/pair.ts";
+} from "../../src/drivers/virtio/virtqueue/pair.ts";
 import { inPlace } from "./in_place.ts";
-import { IrqLine } from "../src/irq/line.ts";
-import { Mempool } from "../src/memory/mempool.ts";
-import { QueueCounters } from "../src/stats.ts";
+import { IrqLine } from "../../src/irq/line.ts";
+import { Mempool } from "../../src/memory/mempool.ts";
+import { QueueCounters } from "../../src/stats.ts";
 
 /** What the device writes for a frame of 60 bytes: the header, and then the frame. */
 const FRAME = 12 + 60;

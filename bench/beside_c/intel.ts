@@ -7,11 +7,11 @@
 import { parseArgs } from "@std/cli";
 import { fileURLToPath } from "node:url";
 import { CLASSIC_ENTRY, CLoop, PADDED_ENTRY } from "./c_loop.ts";
-import { INTEL_MODELS, type IntelModel } from "./intel_rings.ts";
+import { INTEL_MODELS, type IntelModel } from "../rings/intel_rings.ts";
 import type { IntelWork } from "./intel_loop.ts";
 import { LineProgram } from "./line_program.ts";
-import { describeMachine } from "./machine.ts";
-import { linePlot, savePlot } from "./plot.ts";
+import { describeMachine } from "../support/machine.ts";
+import { linePlot, savePlot } from "../support/plot.ts";
 
 const BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 const RINGS = [128, 512, 2048, 4096];

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { IrqLine } from "../src/irq/line.ts";
+import type { IrqLine } from "../../src/irq/line.ts";
 
 /** Words shared by the card and the driver's registers. */
 export const Shared = {

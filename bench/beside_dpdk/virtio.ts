@@ -11,12 +11,12 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { Batch, openDevice, type QueueContext, run } from "../mod.ts";
-import { reserveHugepages } from "../tests/support/hugepages.ts";
-import { whyMissing } from "../tests/support/requirements.ts";
-import { Testpmd } from "../tests/support/testpmd.ts";
-import { describeMachine } from "./machine.ts";
-import { barPlot, savePlot } from "./plot.ts";
+import { Batch, openDevice, type QueueContext, run } from "../../mod.ts";
+import { reserveHugepages } from "../../tests/support/hugepages.ts";
+import { whyMissing } from "../../tests/support/requirements.ts";
+import { Testpmd } from "../../tests/support/testpmd.ts";
+import { describeMachine } from "../support/machine.ts";
+import { barPlot, savePlot } from "../support/plot.ts";
 
 const RUNS = 7;
 const SECONDS = 2;

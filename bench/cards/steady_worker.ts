@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { Batch, type QueueContext } from "../mod.ts";
-import { swapMacs } from "../src/net/mod.ts";
+import { Batch, type QueueContext } from "../../mod.ts";
+import { swapMacs } from "../../src/net/mod.ts";
 
 const WARM_UP = 2_000_000;
 

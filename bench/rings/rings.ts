@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { QueuePair } from "../src/device_api.ts";
-import type { Mempool } from "../src/memory/mempool.ts";
+import type { QueuePair } from "../../src/device_api.ts";
+import type { Mempool } from "../../src/memory/mempool.ts";
 import { INTEL_MODELS, IntelRings } from "./intel_rings.ts";
 import { PackedRings, SplitRings } from "./virtio_rings.ts";
 

@@ -7,10 +7,10 @@ import { fileURLToPath } from "node:url";
 import { LineProgram } from "./line_program.ts";
 
 const SOURCE = fileURLToPath(
-  new URL("../native/bench/ring.c", import.meta.url),
+  new URL("../../native/bench/ring.c", import.meta.url),
 );
 const PROGRAM = fileURLToPath(
-  new URL("../native/build/ring", import.meta.url),
+  new URL("../../native/build/ring", import.meta.url),
 );
 const FLAGS = ["-O3", "-march=native", "-Wall", "-Wextra", "-Werror"];
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { IrqLine } from "../src/irq/line.ts";
+import { IrqLine } from "../../src/irq/line.ts";
 import { type LatencyStart, raiseInterrupt, Shared } from "./latency_shared.ts";
 
 /** 82599 descriptor: status and length. */

@@ -7,7 +7,7 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { Batch } from "../src/memory/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import { RING_DRIVERS, type Rings, RINGS_SHAPE, ringsOf } from "./rings.ts";
 
 const BATCHES = [1, 4, 32, 256];

@@ -9,8 +9,8 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { openDevice, run, simControls } from "../mod.ts";
-import { collectionsBetweenMarks } from "./gc_trace.ts";
+import { openDevice, run, simControls } from "../../mod.ts";
+import { collectionsBetweenMarks } from "../support/gc_trace.ts";
 import type { SteadyArgs } from "./steady_worker.ts";
 
 const PACKETS = 10_000_000;

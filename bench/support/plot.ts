@@ -172,7 +172,7 @@ function picture(
 /** Writes a picture to `bench/out`, or to `bench/results` where these are to be updated, and says so. */
 export function savePlot(name: string, svg: string): void {
   const folder = Deno.args.includes(UPDATE) ? "results" : "out";
-  const url = new URL(`./${folder}/`, import.meta.url);
+  const url = new URL(`../${folder}/`, import.meta.url);
   Deno.mkdirSync(url, { recursive: true });
   Deno.writeTextFileSync(new URL(`${name}.svg`, url), svg);
   console.log(`plot: bench/${folder}/${name}.svg`);

@@ -9,12 +9,12 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { openDevice, run } from "../mod.ts";
-import { describeMachine } from "./machine.ts";
-import { linePlot, savePlot } from "./plot.ts";
+import { openDevice, run } from "../../mod.ts";
+import { describeMachine } from "../support/machine.ts";
+import { linePlot, savePlot } from "../support/plot.ts";
 import type { ScaleReport, ScaleStart } from "./scale_worker.ts";
 
-const FORWARDER = new URL("../examples/forward.ts", import.meta.url);
+const FORWARDER = new URL("../../examples/forward.ts", import.meta.url);
 const RING_WORKER = new URL("./scale_worker.ts", import.meta.url);
 const BATCH = 64;
 const FLOWS = 256;

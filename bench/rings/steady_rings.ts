@@ -6,7 +6,7 @@
  */
 import { parseArgs } from "@std/cli";
 import { fileURLToPath } from "node:url";
-import { Batch } from "../src/memory/batch.ts";
+import { Batch } from "../../src/memory/batch.ts";
 import { RING_DRIVERS, ringsOf } from "./rings.ts";
 
 const PACKETS = 100_000_000;

@@ -4,10 +4,10 @@
  *
  * @module
  */
-import { Batch } from "../src/memory/batch.ts";
-import { pinToCpu } from "../src/ffi/cpu.ts";
-import { INDEX_MASK } from "../src/memory/mempool.ts";
-import { type IntelModel, IntelRings } from "./intel_rings.ts";
+import { Batch } from "../../src/memory/batch.ts";
+import { pinToCpu } from "../../src/ffi/cpu.ts";
+import { INDEX_MASK } from "../../src/memory/mempool.ts";
+import { type IntelModel, IntelRings } from "../rings/intel_rings.ts";
 
 /** What is measured. */
 export interface IntelWork {

@@ -7,12 +7,12 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { Batch, type Device, openDevice, run } from "../mod.ts";
-import { describeMachine } from "./machine.ts";
-import { barPlot, savePlot } from "./plot.ts";
+import { Batch, type Device, openDevice, run } from "../../mod.ts";
+import { describeMachine } from "../support/machine.ts";
+import { barPlot, savePlot } from "../support/plot.ts";
 
 const ROUNDS = 9;
-const WORKER = new URL("../src/cli/drop_worker.ts", import.meta.url);
+const WORKER = new URL("../../src/cli/drop_worker.ts", import.meta.url);
 /** Workers whose memory is compared with that of one. */
 const QUEUES = 8;
 const MIB = 1 << 20;

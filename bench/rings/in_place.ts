@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { DmaDomain } from "../src/dma/domain.ts";
-import { PoolSet } from "../src/dma/pool_set.ts";
+import type { DmaDomain } from "../../src/dma/domain.ts";
+import { PoolSet } from "../../src/dma/pool_set.ts";
 
 /** A domain in which each pool begins at address 0. */
 export function inPlace(): DmaDomain {

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { Batch } from "../src/memory/batch.ts";
-import { ringsOf } from "./rings.ts";
+import { Batch } from "../../src/memory/batch.ts";
+import { ringsOf } from "../rings/rings.ts";
 
 /** What a worker is told. */
 export interface ScaleStart {

@@ -4,21 +4,21 @@
  *
  * @module
  */
-import { Batch } from "../src/memory/batch.ts";
-import type { RegisterQueueBus } from "../src/bus/bus.ts";
-import { completeConfig, type DeviceConfig } from "../src/config.ts";
-import type { QueueDescription, QueuePair } from "../src/device_api.ts";
+import { Batch } from "../../src/memory/batch.ts";
+import type { RegisterQueueBus } from "../../src/bus/bus.ts";
+import { completeConfig, type DeviceConfig } from "../../src/config.ts";
+import type { QueueDescription, QueuePair } from "../../src/device_api.ts";
 import {
   DESCRIPTOR_BYTES,
   DESCRIPTOR_WORDS,
   wordViews,
-} from "../src/drivers/intel/ring/descriptors.ts";
-import { QueueControl, Word } from "../src/drivers/queue/control_block.ts";
-import { attachPair } from "../src/drivers/registry.ts";
+} from "../../src/drivers/intel/ring/descriptors.ts";
+import { QueueControl, Word } from "../../src/drivers/queue/control_block.ts";
+import { attachPair } from "../../src/drivers/registry.ts";
 import { inPlace } from "./in_place.ts";
-import { IrqLine } from "../src/irq/line.ts";
-import { Mempool } from "../src/memory/mempool.ts";
-import { QueueCounters } from "../src/stats.ts";
+import { IrqLine } from "../../src/irq/line.ts";
+import { Mempool } from "../../src/memory/mempool.ts";
+import { QueueCounters } from "../../src/stats.ts";
 
 /** DD and EOP, in all formats. */
 const RX_DONE = 0x3;
