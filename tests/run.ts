@@ -14,10 +14,10 @@ import { type Job, runJobs } from "./runner/schedule.ts";
 import { buildShim, prepareLab } from "./runner/setup.ts";
 import { printSummary } from "./runner/summary.ts";
 import { type Tier, TIERS } from "./runner/tiers.ts";
-import { reserveHugepages } from "./support/hugepages.ts";
-import { sum, type TierReport } from "./support/junit.ts";
-import { onCi, whyMissing } from "./support/requirements.ts";
-import { readReruns, tooMany } from "./support/reruns.ts";
+import { reserveHugepages } from "./support/host/hugepages.ts";
+import { sum, type TierReport } from "./support/runner/junit.ts";
+import { onCi, whyMissing } from "./support/runner/requirements.ts";
+import { readReruns, tooMany } from "./support/runner/reruns.ts";
 
 /** Processes of tests at the same time: a guest that waits leaves its core to another. */
 const SLOTS = 2;

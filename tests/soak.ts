@@ -11,17 +11,21 @@ import { endAtSignals, isInterrupted } from "./runner/processes.ts";
 import { buildShim, prepareLab } from "./runner/setup.ts";
 import { printSummary } from "./runner/summary.ts";
 import { type Tier, TIERS } from "./runner/tiers.ts";
-import { reserveHugepages } from "./support/hugepages.ts";
-import { sum, type TierReport } from "./support/junit.ts";
+import { reserveHugepages } from "./support/host/hugepages.ts";
+import { sum, type TierReport } from "./support/runner/junit.ts";
 import {
   SEED_ENV,
   type Soak,
   SOAK_ENV,
   type SoakName,
   SOAKS,
-} from "./support/repeat.ts";
-import { onCi, type Requirement, whyMissing } from "./support/requirements.ts";
-import { readReruns } from "./support/reruns.ts";
+} from "./support/runner/repeat.ts";
+import {
+  onCi,
+  type Requirement,
+  whyMissing,
+} from "./support/runner/requirements.ts";
+import { readReruns } from "./support/runner/reruns.ts";
 
 const NAMES = Object.keys(SOAKS) as SoakName[];
 /** Seeds are drawn below that: the generators take 32 bits, and count on from it. */

@@ -12,9 +12,9 @@
  */
 import { parseArgs } from "@std/cli";
 import { Batch, openDevice, type QueueContext, run } from "../../mod.ts";
-import { reserveHugepages } from "../../tests/support/hugepages.ts";
-import { whyMissing } from "../../tests/support/requirements.ts";
-import { Testpmd } from "../../tests/support/testpmd.ts";
+import { reserveHugepages } from "../../tests/support/host/hugepages.ts";
+import { whyMissing } from "../../tests/support/runner/requirements.ts";
+import { Testpmd } from "../../tests/support/vhost/testpmd.ts";
 import { describeMachine } from "../support/machine.ts";
 import { barPlot, savePlot } from "../support/plot.ts";
 

@@ -6,7 +6,7 @@ import {
   encodePcapHeader,
   encodePcapRecord,
 } from "../../src/net/mod.ts";
-import { CliProcess, lastJson, runCli } from "../support/cli.ts";
+import { CliProcess, lastJson, runCli } from "../support/host/cli.ts";
 
 const STATION = [2, 0, 0, 0, 0, 0x2a];
 const OTHER = [2, 0, 0, 0, 0, 0x77];

@@ -3,7 +3,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { fileURLToPath } from "node:url";
 import { savePlot } from "../../bench/support/plot.ts";
-import { outcomeOf } from "../support/cli.ts";
+import { outcomeOf } from "../support/host/cli.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 

@@ -1,10 +1,10 @@
 /** Two hosts, as far as the kernel knows, talk through two cards and our bridge between them. */
 
 import { assertEquals, assertMatch } from "@std/assert";
-import { CliProcess } from "../support/cli.ts";
-import { Namespace } from "../support/namespace.ts";
-import { requires } from "../support/requirements.ts";
-import { transferTcp } from "../support/tcp.ts";
+import { CliProcess } from "../support/host/cli.ts";
+import { Namespace } from "../support/host/namespace.ts";
+import { requires } from "../support/runner/requirements.ts";
+import { transferTcp } from "../support/host/tcp.ts";
 
 const MEBIBYTES = 32;
 

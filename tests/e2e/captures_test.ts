@@ -7,9 +7,9 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { pcapRecords } from "../../src/net/mod.ts";
-import { captureOf } from "../support/capture_file.ts";
-import { runCli } from "../support/cli.ts";
-import { requires } from "../support/requirements.ts";
+import { captureOf } from "../support/frames/capture_file.ts";
+import { runCli } from "../support/host/cli.ts";
+import { requires } from "../support/runner/requirements.ts";
 
 const FRAMES = Array.from({ length: 20 }, (_, i) => {
   const frame = new Uint8Array(64).fill(i);

@@ -19,9 +19,9 @@ import {
   isPcapng,
 } from "../../src/net/mod.ts";
 import { comparePcaps } from "../../src/cli/compare_pcaps.ts";
-import { lastJson, runCli } from "../support/cli.ts";
-import { assertClean, demo } from "../support/demo.ts";
-import { requires } from "../support/requirements.ts";
+import { lastJson, runCli } from "../support/host/cli.ts";
+import { assertClean, demo } from "../support/host/demo.ts";
+import { requires } from "../support/runner/requirements.ts";
 
 Deno.test("demo --device checks what a device's other side gives back", async () => {
   const args = ["--json", "--device", "sim:loopback", "--seconds", "1"];

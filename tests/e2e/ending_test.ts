@@ -1,10 +1,15 @@
 /** However a program ends, it leaves nothing behind. */
 
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
-import { CliProcess, command, type Outcome, runCli } from "../support/cli.ts";
-import { repetitions } from "../support/repeat.ts";
-import { requires } from "../support/requirements.ts";
-import { interruptedTask } from "../support/terminal.ts";
+import {
+  CliProcess,
+  command,
+  type Outcome,
+  runCli,
+} from "../support/host/cli.ts";
+import { repetitions } from "../support/runner/repeat.ts";
+import { requires } from "../support/runner/requirements.ts";
+import { interruptedTask } from "../support/host/terminal.ts";
 import { until } from "../support/until.ts";
 
 interface Program {

@@ -1,8 +1,12 @@
 /** What goes wrong from the start: one line that says so, and an exit code. */
 
 import { assertEquals, assertMatch } from "@std/assert";
-import { CliProcess, type ProcessOptions, runCli } from "../support/cli.ts";
-import { requires } from "../support/requirements.ts";
+import {
+  CliProcess,
+  type ProcessOptions,
+  runCli,
+} from "../support/host/cli.ts";
+import { requires } from "../support/runner/requirements.ts";
 
 async function fails(
   args: string[],

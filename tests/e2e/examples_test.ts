@@ -1,8 +1,8 @@
 /** The examples and commands from start to end, on software cards, judged by tools of others. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { CliProcess, command, lastJson, runCli } from "../support/cli.ts";
-import { requires } from "../support/requirements.ts";
+import { CliProcess, command, lastJson, runCli } from "../support/host/cli.ts";
+import { requires } from "../support/runner/requirements.ts";
 import { until } from "../support/until.ts";
 
 /** A file that goes away at the end of the block. */

@@ -2,7 +2,7 @@
 
 import { assertEquals, assertMatch } from "@std/assert";
 import { fileURLToPath } from "node:url";
-import { outcomeOf } from "../support/cli.ts";
+import { outcomeOf } from "../support/host/cli.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const IMPORT_MAP = `${ROOT}links/import_map.json`;

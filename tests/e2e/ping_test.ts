@@ -1,9 +1,9 @@
 /** The kernel's own network stack talks to the responder over a TAP device. */
 
 import { assertEquals, assertMatch } from "@std/assert";
-import { CliProcess, lastJson } from "../support/cli.ts";
-import { Namespace } from "../support/namespace.ts";
-import { requires } from "../support/requirements.ts";
+import { CliProcess, lastJson } from "../support/host/cli.ts";
+import { Namespace } from "../support/host/namespace.ts";
+import { requires } from "../support/runner/requirements.ts";
 
 const test = requires("netns", "tap", "ip", "ping");
 

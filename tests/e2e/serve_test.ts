@@ -3,10 +3,10 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { existsSync } from "node:fs";
 import { readSmallFile } from "../../src/ffi/files.ts";
-import { CliProcess, runCli } from "../support/cli.ts";
-import { requires } from "../support/requirements.ts";
+import { CliProcess, runCli } from "../support/host/cli.ts";
+import { requires } from "../support/runner/requirements.ts";
 import { until } from "../support/until.ts";
-import { VfioUserClient } from "../support/vfio_user_client.ts";
+import { VfioUserClient } from "../support/vfio_user/client.ts";
 
 const permissions = ["-P=serve"];
 const BAR0 = 0;

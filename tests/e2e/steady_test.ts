@@ -3,7 +3,7 @@
  */
 import { assertEquals, assertGreaterOrEqual, assertLess } from "@std/assert";
 import type { SteadyResult } from "../../bench/cards/steady.ts";
-import { outcomeOf } from "../support/cli.ts";
+import { outcomeOf } from "../support/host/cli.ts";
 
 const TIMEOUT_MS = 240_000;
 

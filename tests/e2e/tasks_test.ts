@@ -2,7 +2,7 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { fileURLToPath } from "node:url";
 import type { DemoResult } from "../../src/cli/demo.ts";
-import { type Outcome, outcomeOf } from "../support/cli.ts";
+import { type Outcome, outcomeOf } from "../support/host/cli.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 

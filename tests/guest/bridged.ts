@@ -4,7 +4,7 @@
  * @module
  */
 import { assertEquals, assertMatch } from "@std/assert";
-import { lastJson } from "../support/cli.ts";
+import { lastJson } from "../support/host/cli.ts";
 import { numbered, swapped } from "./frames.ts";
 import { bindDriver, type Guest, type Nic } from "./lab/mod.ts";
 

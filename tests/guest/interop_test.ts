@@ -3,9 +3,9 @@
  * which runs as an ordinary user.
  */
 import { assertEquals, assertMatch } from "@std/assert";
-import { Namespace } from "../support/namespace.ts";
-import type { Requirement } from "../support/requirements.ts";
-import { transferTcp } from "../support/tcp.ts";
+import { Namespace } from "../support/host/namespace.ts";
+import type { Requirement } from "../support/runner/requirements.ts";
+import { transferTcp } from "../support/host/tcp.ts";
 import {
   asUser,
   bindForUser,

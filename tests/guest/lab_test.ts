@@ -9,7 +9,7 @@ import {
   assertRejects,
   assertStringIncludes,
 } from "@std/assert";
-import { requires } from "../support/requirements.ts";
+import { requires } from "../support/runner/requirements.ts";
 import { arpReply, arpRequest, isArp } from "./lab_frames.ts";
 import {
   asUser,

@@ -2,7 +2,7 @@
  * The software card, served over vfio-user, under the kernel's own ixgbe driver.
  */
 import { assertEquals, assertMatch } from "@std/assert";
-import { repetitions } from "../support/repeat.ts";
+import { repetitions } from "../support/runner/repeat.ts";
 import { type Guest, guestScenarios, type Nic } from "./lab/mod.ts";
 import {
   countsFrames,

@@ -3,8 +3,8 @@
  * cables lead into network namespaces of the host, and each card has another kind of interrupts.
  */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { showFigures } from "../support/figures.ts";
-import { Namespace } from "../support/namespace.ts";
+import { showFigures } from "../support/runner/figures.ts";
+import { Namespace } from "../support/host/namespace.ts";
 import { type Guest, guestScenarios } from "./lab/mod.ts";
 import { passesSelfTest, unexplained } from "./served/ethtool.ts";
 import { complaints, Interface, remarks } from "./served/interface.ts";

@@ -3,7 +3,7 @@
  * talk over it.
  */
 import { assertEquals, assertMatch } from "@std/assert";
-import { command } from "../support/cli.ts";
+import { command } from "../support/host/cli.ts";
 import { bindDriver, guestScenarios } from "./lab/mod.ts";
 
 const TAP = `ixlt${Deno.pid}`;

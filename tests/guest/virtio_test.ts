@@ -10,7 +10,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import type { DeviceOptions, DeviceStats, LinkState } from "../../mod.ts";
-import { repetitions } from "../support/repeat.ts";
+import { repetitions } from "../support/runner/repeat.ts";
 import { Card } from "./console.ts";
 import { numbered, numberOf, swapped, tagged } from "./frames.ts";
 import {

@@ -5,14 +5,17 @@
  */
 
 import { existsSync } from "node:fs";
-import { FIGURES_FILE_ENV } from "../support/figures.ts";
+import { FIGURES_FILE_ENV } from "../support/runner/figures.ts";
 import {
   type FileTime,
   parseReport,
   type TierReport,
-} from "../support/junit.ts";
-import { RERUNS_FILE_ENV } from "../support/reruns.ts";
-import { SKIPPED_FILE_ENV, type SkippedTest } from "../support/requirements.ts";
+} from "../support/runner/junit.ts";
+import { RERUNS_FILE_ENV } from "../support/runner/reruns.ts";
+import {
+  SKIPPED_FILE_ENV,
+  type SkippedTest,
+} from "../support/runner/requirements.ts";
 import { ROOT, spawn } from "./processes.ts";
 import type { Tier } from "./tiers.ts";
 

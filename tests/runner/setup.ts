@@ -4,7 +4,7 @@
  * @module
  */
 
-import { onCi, whyMissing } from "../support/requirements.ts";
+import { onCi, whyMissing } from "../support/runner/requirements.ts";
 import { spawn } from "./processes.ts";
 import type { Tier } from "./tiers.ts";
 

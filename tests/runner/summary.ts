@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { FileTime, TierReport } from "../support/junit.ts";
-import type { Rerun } from "../support/reruns.ts";
+import type { FileTime, TierReport } from "../support/runner/junit.ts";
+import type { Rerun } from "../support/runner/reruns.ts";
 
 /** How many files the summary names. */
 const SLOWEST = 20;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Requirement } from "../support/requirements.ts";
+import type { Requirement } from "../support/runner/requirements.ts";
 import type { Job } from "./schedule.ts";
 
 /** A kind of tests, in a folder of its own. */

@@ -6,8 +6,8 @@ import { offsetOf } from "../../src/drivers/intel/register.ts";
 import { openDriver } from "../../src/drivers/registry.ts";
 import { IxlError } from "../../src/errors.ts";
 import { IrqLine } from "../../src/irq/line.ts";
-import { DirectBus } from "../support/direct_bus.ts";
-import { HandWire } from "../support/sim_rig.ts";
+import { DirectBus } from "../support/intel/direct_bus.ts";
+import { HandWire } from "../support/intel/sim_rig.ts";
 import { until } from "../support/until.ts";
 import {
   assertNothingLeft,
@@ -16,7 +16,7 @@ import {
   receiveAll,
   STATION,
   withIxgbe,
-} from "../support/ixgbe_rig.ts";
+} from "../support/intel/ixgbe_rig.ts";
 
 /** ESDP.SDP3 as an output, high. */
 const LASER_OFF = 1 << 11 | 1 << 3;

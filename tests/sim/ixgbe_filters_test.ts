@@ -10,8 +10,8 @@ import {
   receiveAll,
   STATION,
   withIxgbe,
-} from "../support/ixgbe_rig.ts";
-import { ipv4Frame } from "../support/ip_frames.ts";
+} from "../support/intel/ixgbe_rig.ts";
+import { ipv4Frame } from "../support/frames/ip_frames.ts";
 
 const OTHER = "02:00:00:00:00:77";
 const MULTICAST = "01:00:5e:00:00:05";

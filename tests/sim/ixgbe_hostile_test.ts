@@ -10,7 +10,7 @@ import {
   type IxgbeRig,
   numberedFrame,
   withIxgbe,
-} from "../support/ixgbe_rig.ts";
+} from "../support/intel/ixgbe_rig.ts";
 
 const DEPTH = 64;
 const DD = 1;

@@ -19,7 +19,7 @@ import {
 } from "../../src/drivers/intel/ixgbe/registers.ts";
 import { IrqLine } from "../../src/irq/line.ts";
 import { offsetOf, type Register } from "../../src/drivers/intel/register.ts";
-import { DirectBus } from "../support/direct_bus.ts";
+import { DirectBus } from "../support/intel/direct_bus.ts";
 import {
   assertNothingLeft,
   batchOf,
@@ -27,8 +27,8 @@ import {
   numberedFrame,
   receiveAll,
   withIxgbe,
-} from "../support/ixgbe_rig.ts";
-import { HandWire } from "../support/sim_rig.ts";
+} from "../support/intel/ixgbe_rig.ts";
+import { HandWire } from "../support/intel/sim_rig.ts";
 import { until } from "../support/until.ts";
 
 /** The number that the next descriptor will get: the same again when none was left open. */

@@ -7,7 +7,7 @@ import {
   type IxgbeRig,
   numberedFrame,
   withIxgbe,
-} from "../support/ixgbe_rig.ts";
+} from "../support/intel/ixgbe_rig.ts";
 
 const STEPS = 3000;
 

@@ -6,7 +6,7 @@ import { HUGEPAGE_2M } from "../../src/dma/memory.ts";
 import { Mempool } from "../../src/memory/mempool.ts";
 import { IP_PROTOCOL, pseudoHeaderIpv4, writeU16 } from "../../src/net/mod.ts";
 import { Packet } from "../../src/memory/packet.ts";
-import { ipv4Frame } from "../support/ip_frames.ts";
+import { ipv4Frame } from "../support/frames/ip_frames.ts";
 import {
   batchOf,
   bytesOf,
@@ -16,7 +16,7 @@ import {
   numberedFrame,
   receiveAll,
   withIxgbe,
-} from "../support/ixgbe_rig.ts";
+} from "../support/intel/ixgbe_rig.ts";
 import { until } from "../support/until.ts";
 
 function numbers(from: number, count: number): number[] {

@@ -1,7 +1,7 @@
 /** Commands on an idle machine: how they wait, what processor time they use, and what rates they keep. */
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
-import { CliProcess, runCli } from "../support/cli.ts";
-import { assertClean, demo } from "../support/demo.ts";
+import { CliProcess, runCli } from "../support/host/cli.ts";
+import { assertClean, demo } from "../support/host/demo.ts";
 
 Deno.test("demo forwards as fast as it goes: nothing lost, both queues busy and polling", async () => {
   const result = await demo(["--seconds", "2"]);

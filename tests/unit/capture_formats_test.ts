@@ -9,7 +9,7 @@ import {
   PcapError,
   pcapRecords,
 } from "../../src/net/mod.ts";
-import { captureOf } from "../support/capture_file.ts";
+import { captureOf } from "../support/frames/capture_file.ts";
 
 /** 60 octets and a frame check sequence of 4. */
 const FRAME = Uint8Array.from({ length: 64 }, (_, i) => i);

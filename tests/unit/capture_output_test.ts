@@ -5,7 +5,7 @@ import { CaptureOutput, CaptureWriteError } from "../../src/net/mod.ts";
 import { CaptureReader } from "../../src/net/capture_reader.ts";
 import { Frame } from "../../src/sim/frame.ts";
 import { WIRE_SLOT } from "../../src/sim/wires/wire.ts";
-import { makeFrame } from "../support/sim_rig.ts";
+import { makeFrame } from "../support/intel/sim_rig.ts";
 
 /** A stream in memory that takes at most `step` bytes at once, and `room` in all. */
 class SmallDisk {

@@ -8,7 +8,7 @@ import { PoolError } from "../../src/errors.ts";
 import { type Handle, Mempool } from "../../src/memory/mempool.ts";
 import { pseudoHeaderIpv4, writeU16 } from "../../src/net/mod.ts";
 import { Packet } from "../../src/memory/packet.ts";
-import { ipv4Frame } from "../support/ip_frames.ts";
+import { ipv4Frame } from "../support/frames/ip_frames.ts";
 
 const L4 = 34;
 const IP = 14;

@@ -7,13 +7,16 @@ import { attachQueue, type Device, openDevice } from "../../src/device.ts";
 import { attachPair, openDriver } from "../../src/drivers/registry.ts";
 import { IxlError } from "../../src/errors.ts";
 import { isEventFd } from "../../src/ffi/peer_eventfd.ts";
-import { DirectBus } from "../support/direct_bus.ts";
-import { GigabitBus, type GigabitBusOptions } from "../support/gigabit_bus.ts";
-import { withoutLeaks } from "../support/leaks.ts";
-import { HandWire } from "../support/sim_rig.ts";
-import { FakeServer, PLAIN } from "../support/vhost_backend.ts";
-import { configOf, CONTROLLED } from "../support/virtio_device_rig.ts";
-import { FakeVirtioBus } from "../support/virtio_transport.ts";
+import { DirectBus } from "../support/intel/direct_bus.ts";
+import {
+  GigabitBus,
+  type GigabitBusOptions,
+} from "../support/intel/gigabit_bus.ts";
+import { withoutLeaks } from "../support/host/leaks.ts";
+import { HandWire } from "../support/intel/sim_rig.ts";
+import { FakeServer, PLAIN } from "../support/vhost/backend.ts";
+import { configOf, CONTROLLED } from "../support/virtio/device_rig.ts";
+import { FakeVirtioBus } from "../support/virtio/transport.ts";
 
 /** What a program may call when the device is closed already. */
 const CALLS: Readonly<Record<string, (device: Device) => unknown>> = {

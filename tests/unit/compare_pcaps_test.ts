@@ -3,7 +3,7 @@
 import { assertEquals } from "@std/assert";
 import { comparePcaps } from "../../src/cli/compare_pcaps.ts";
 import { swapMacs } from "../../src/net/mod.ts";
-import { captureOf } from "../support/capture_file.ts";
+import { captureOf } from "../support/frames/capture_file.ts";
 
 const NOTHING = { corrupted: 0, reordered: 0 };
 

@@ -8,7 +8,7 @@ import { memoryPolicy, onNumaNode } from "../../src/ffi/cpu.ts";
 import { readSmallFile } from "../../src/ffi/files.ts";
 import { libc } from "../../src/ffi/libc.ts";
 import { MemFd } from "../../src/ffi/mapping.ts";
-import { requires } from "../support/requirements.ts";
+import { requires } from "../support/runner/requirements.ts";
 
 function freeHugepages(): number {
   return Number(

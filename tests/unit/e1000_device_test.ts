@@ -9,7 +9,7 @@ import {
   DeviceTimeoutError,
   NotSupportedError,
 } from "../../src/errors.ts";
-import { GigabitBus } from "../support/gigabit_bus.ts";
+import { GigabitBus } from "../support/intel/gigabit_bus.ts";
 
 const ID_82540EM = 0x100e;
 const ID_82574L = 0x10d3;

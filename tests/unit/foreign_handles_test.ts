@@ -8,7 +8,7 @@ import {
   INDEX_MASK,
   type Mempool,
 } from "../../src/memory/mempool.ts";
-import { withVirtio } from "../support/virtio_rig.ts";
+import { withVirtio } from "../support/virtio/rig.ts";
 
 /** What stands in for a packet of this pool, and what is said of it. */
 const WRONG: readonly (readonly [

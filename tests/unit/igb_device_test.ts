@@ -8,7 +8,10 @@ import {
   DeviceTimeoutError,
   NotSupportedError,
 } from "../../src/errors.ts";
-import { GigabitBus, type GigabitBusOptions } from "../support/gigabit_bus.ts";
+import {
+  GigabitBus,
+  type GigabitBusOptions,
+} from "../support/intel/gigabit_bus.ts";
 
 const ID_82576 = 0x10c9;
 const ID_I350 = 0x1521;

@@ -17,7 +17,7 @@ import {
   hasValidTransportChecksum,
   writeTransportChecksum,
 } from "../../src/net/transport.ts";
-import { fromHex } from "../support/hex.ts";
+import { fromHex } from "../support/frames/hex.ts";
 
 /** RFC 1071 section 3: the numerical example. */
 const RFC_1071 = fromHex("0001 f203 f4f5 f6f7");

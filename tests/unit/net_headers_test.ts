@@ -46,7 +46,7 @@ import {
   writeIpv4Checksum,
   writeUdp,
 } from "../../src/net/mod.ts";
-import { fromHex } from "../support/hex.ts";
+import { fromHex } from "../support/frames/hex.ts";
 
 const ALICE = parseMac("02:00:00:00:00:0a");
 const BOB = parseMac("02:00:00:00:00:0b");

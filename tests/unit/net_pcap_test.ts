@@ -19,8 +19,8 @@ import {
   writeU16,
   writeUdp,
 } from "../../src/net/mod.ts";
-import { fromHex } from "../support/hex.ts";
-import { requires } from "../support/requirements.ts";
+import { fromHex } from "../support/frames/hex.ts";
+import { requires } from "../support/runner/requirements.ts";
 
 /** The same 4-octet frame, at 1 s and 500 µs, in each of the four forms of file. */
 const FORMS: Record<string, { header: Partial<PcapHeader>; file: string }> = {

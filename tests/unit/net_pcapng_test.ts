@@ -11,9 +11,9 @@ import {
   type PcapHeader,
   type PcapRecord,
 } from "../../src/net/mod.ts";
-import { fromHex } from "../support/hex.ts";
-import { PcapngFile } from "../support/pcapng_file.ts";
-import { requires } from "../support/requirements.ts";
+import { fromHex } from "../support/frames/hex.ts";
+import { PcapngFile } from "../support/frames/pcapng_file.ts";
+import { requires } from "../support/runner/requirements.ts";
 
 /** A frame of 5 octets of 64, at 1 s and 500 µs, written down by hand. */
 const BY_HAND: Record<string, string> = {

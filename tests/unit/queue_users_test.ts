@@ -11,12 +11,16 @@ import { Mempool } from "../../src/memory/mempool.ts";
 import { ConfigError, IxlError } from "../../src/errors.ts";
 import { attachQueue, openDevice } from "../../src/device.ts";
 import { run } from "../../mod.ts";
-import { numberedFrame, receiveAll, withIxgbe } from "../support/ixgbe_rig.ts";
+import {
+  numberedFrame,
+  receiveAll,
+  withIxgbe,
+} from "../support/intel/ixgbe_rig.ts";
 import {
   PLAIN,
   withVirtio as openVirtio,
-} from "../support/virtio_device_rig.ts";
-import { numbered, withVirtio } from "../support/virtio_rig.ts";
+} from "../support/virtio/device_rig.ts";
+import { numbered, withVirtio } from "../support/virtio/rig.ts";
 
 const FORWARDER = new URL("../../examples/forward.ts", import.meta.url);
 

@@ -21,16 +21,16 @@ import { Packet } from "../../src/memory/packet.ts";
 import { QueueContext } from "../../src/runtime/queue_context.ts";
 import type { Order, Report } from "../fixtures/vhost_backend_worker.ts";
 import type { PoolOrder } from "../fixtures/pool_owner_worker.ts";
-import { DirectBus } from "../support/direct_bus.ts";
+import { DirectBus } from "../support/intel/direct_bus.ts";
 import {
   assertNothingLeft,
   bytesOf,
   numberedFrame,
-} from "../support/ixgbe_rig.ts";
-import { withoutLeaks } from "../support/leaks.ts";
-import { HandWire } from "../support/sim_rig.ts";
+} from "../support/intel/ixgbe_rig.ts";
+import { withoutLeaks } from "../support/host/leaks.ts";
+import { HandWire } from "../support/intel/sim_rig.ts";
 import { until } from "../support/until.ts";
-import { FakeServer, PLAIN } from "../support/vhost_backend.ts";
+import { FakeServer, PLAIN } from "../support/vhost/backend.ts";
 
 /** A worker that does what it is told, one order after the other. */
 class Thread implements Disposable {

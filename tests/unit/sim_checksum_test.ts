@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { frameCheckSequence } from "../../src/sim/checksum.ts";
-import { Rig } from "../support/sim_rig.ts";
-import { fromHex } from "../support/hex.ts";
+import { Rig } from "../support/intel/sim_rig.ts";
+import { fromHex } from "../support/frames/hex.ts";
 
 const L4I = 1 << 5;
 const IPCS = 1 << 6;

@@ -3,7 +3,7 @@
  * clock.
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { makeFrame, Rig } from "../support/sim_rig.ts";
+import { makeFrame, Rig } from "../support/intel/sim_rig.ts";
 
 function up(options: ConstructorParameters<typeof Rig>[0] = {}): Rig {
   const rig = new Rig(options);

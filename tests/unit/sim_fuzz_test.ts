@@ -4,7 +4,7 @@ import {
   type RegisterName,
   REGISTERS,
 } from "../../src/sim/registers/registers.ts";
-import { at, Rig } from "../support/sim_rig.ts";
+import { at, Rig } from "../support/intel/sim_rig.ts";
 
 const names = Object.keys(REGISTERS) as RegisterName[];
 

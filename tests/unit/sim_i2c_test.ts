@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { Rig } from "../support/sim_rig.ts";
+import { Rig } from "../support/intel/sim_rig.ts";
 
 const CLK_IN = 1;
 const CLK_OUT = 2;

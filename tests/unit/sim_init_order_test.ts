@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { ENABLE, makeFrame, Rig } from "../support/sim_rig.ts";
+import { ENABLE, makeFrame, Rig } from "../support/intel/sim_rig.ts";
 
 /** A card on which memory and bus mastering are on and nothing else is. */
 function fresh(model: "82599" | "x540" = "82599"): Rig {

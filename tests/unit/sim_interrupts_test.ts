@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { makeFrame, Rig } from "../support/sim_rig.ts";
+import { makeFrame, Rig } from "../support/intel/sim_rig.ts";
 
 const MSIX = 1 << 4;
 const OCD = 1 << 5;

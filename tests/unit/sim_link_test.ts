@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { Rig } from "../support/sim_rig.ts";
+import { Rig } from "../support/intel/sim_rig.ts";
 
 const UP = 1 << 30;
 const SPEED_10G = 3 << 28;

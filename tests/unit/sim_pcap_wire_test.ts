@@ -2,8 +2,8 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Frame } from "../../src/sim/frame.ts";
 import { PcapWire } from "../../src/sim/wires/pcap.ts";
 import { WIRE_SLOT } from "../../src/sim/wires/wire.ts";
-import { PcapngFile } from "../support/pcapng_file.ts";
-import { makeFrame } from "../support/sim_rig.ts";
+import { PcapngFile } from "../support/frames/pcapng_file.ts";
+import { makeFrame } from "../support/intel/sim_rig.ts";
 
 interface FileOptions {
   little?: boolean;

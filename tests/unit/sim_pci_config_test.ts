@@ -4,7 +4,7 @@
 import { assertEquals } from "@std/assert";
 import { Card } from "../../src/sim/card.ts";
 import { DmaTable } from "../../src/sim/dma_table.ts";
-import { HandWire, Rig } from "../support/sim_rig.ts";
+import { HandWire, Rig } from "../support/intel/sim_rig.ts";
 
 const COMMAND = 0x04;
 const STATUS = 0x06;

@@ -10,7 +10,7 @@ import {
 import { Frame } from "../../src/sim/frame.ts";
 import { PeerWire } from "../../src/sim/wires/peer.ts";
 import { WIRE_SLOT } from "../../src/sim/wires/wire.ts";
-import { withoutLeaks } from "../support/leaks.ts";
+import { withoutLeaks } from "../support/host/leaks.ts";
 import { until } from "../support/until.ts";
 
 function test(name: string, run: (path: string) => void | Promise<void>): void {

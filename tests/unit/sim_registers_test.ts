@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { at, ENABLE, Rig } from "../support/sim_rig.ts";
+import { at, ENABLE, Rig } from "../support/intel/sim_rig.ts";
 
 const RST = 1 << 26;
 

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { Rig } from "../support/sim_rig.ts";
+import { Rig } from "../support/intel/sim_rig.ts";
 
 // The key and results that Microsoft publishes to verify RSS hash
 // calculations.

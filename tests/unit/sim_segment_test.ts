@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { crc32c } from "../../src/sim/checksum.ts";
-import { Rig } from "../support/sim_rig.ts";
+import { Rig } from "../support/intel/sim_rig.ts";
 
 const ETHERNET = 14;
 const IPV4 = 20;

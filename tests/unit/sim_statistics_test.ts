@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { FATES, WireCounters } from "../../src/bus/sim/wire_counters.ts";
-import { makeFrame, Rig } from "../support/sim_rig.ts";
+import { makeFrame, Rig } from "../support/intel/sim_rig.ts";
 
 function receive(rig: Rig, ...frames: Uint8Array[]): void {
   rig.hand.toCard.push(...frames);

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { ENABLE, makeFrame, Rig, RING_SIZE } from "../support/sim_rig.ts";
+import { ENABLE, makeFrame, Rig, RING_SIZE } from "../support/intel/sim_rig.ts";
 
 const DD = 1;
 

@@ -17,7 +17,7 @@ import {
   WIRE_COUNTER_BYTES,
   WIRE_SLOT,
 } from "../../src/sim/wires/wire.ts";
-import { makeFrame } from "../support/sim_rig.ts";
+import { makeFrame } from "../support/intel/sim_rig.ts";
 
 function filled(bytes: Uint8Array): Frame {
   const frame = new Frame();

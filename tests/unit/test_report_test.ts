@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { parseReport } from "../support/junit.ts";
+import { parseReport } from "../support/runner/junit.ts";
 
 /** As Deno 2.9.6 writes it, for one test of each kind and two steps. */
 const REPORT = `<?xml version="1.0" encoding="UTF-8"?>

@@ -7,13 +7,13 @@ import {
   SEED_ENV,
   seedsAfter,
   SOAK_ENV,
-} from "../support/repeat.ts";
+} from "../support/runner/repeat.ts";
 import {
   MOST_RERUNS,
   readReruns,
   RERUNS_FILE_ENV,
   tooMany,
-} from "../support/reruns.ts";
+} from "../support/runner/reruns.ts";
 
 interface Named extends Job<string> {
   name: string;
@@ -108,7 +108,7 @@ Deno.test("tests that are run again are counted over all processes, and two are 
   const file = Deno.makeTempFileSync();
   try {
     assertEquals(tooMany(readReruns(file)), undefined);
-    const module = new URL("../support/reruns.ts", import.meta.url);
+    const module = new URL("../support/runner/reruns.ts", import.meta.url);
     const program = `import { noteRerun } from ${JSON.stringify(`${module}`)};
       noteRerun({ name: "a test", why: "QEMU" });`;
     const script = `${file}.ts`;

@@ -8,7 +8,7 @@ import {
   UnixListener,
   UnixSocket,
 } from "../../src/ffi/unix_socket.ts";
-import { withoutLeaks } from "../support/leaks.ts";
+import { withoutLeaks } from "../support/host/leaks.ts";
 
 const ENOTSOCK = 88;
 const EADDRINUSE = 98;

@@ -6,15 +6,18 @@ import { DmaMemory } from "../../src/dma/memory.ts";
 import { closeFd, cString, libc } from "../../src/ffi/libc.ts";
 import { EventFd, PollSet } from "../../src/ffi/eventfd.ts";
 import { MemFd } from "../../src/ffi/mapping.ts";
-import type { Requirement } from "../support/requirements.ts";
-import { type ServedCard, SharedServer } from "../support/served_card.ts";
+import type { Requirement } from "../support/runner/requirements.ts";
+import {
+  type ServedCard,
+  SharedServer,
+} from "../support/vfio_user/served_card.ts";
 import {
   bytesOf,
   COMMAND,
   IRQ,
   joined,
   VfioUserClient,
-} from "../support/vfio_user_client.ts";
+} from "../support/vfio_user/client.ts";
 
 const EINVAL = 22;
 const EEXIST = 17;

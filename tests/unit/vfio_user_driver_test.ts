@@ -13,9 +13,9 @@ import {
   bytesOf,
   numberedFrame,
   STATION,
-} from "../support/ixgbe_rig.ts";
-import { SharedServer } from "../support/served_card.ts";
-import { VfioUserBus } from "../support/vfio_user_bus.ts";
+} from "../support/intel/ixgbe_rig.ts";
+import { SharedServer } from "../support/vfio_user/served_card.ts";
+import { VfioUserBus } from "../support/vfio_user/bus.ts";
 
 const STATUS = 0x00008;
 const DEADLINE_MS = 20_000;

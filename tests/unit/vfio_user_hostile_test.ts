@@ -7,15 +7,18 @@ import { EventFd } from "../../src/ffi/eventfd.ts";
 import { readSmallFile } from "../../src/ffi/files.ts";
 import { libc } from "../../src/ffi/libc.ts";
 import { MemFd } from "../../src/ffi/mapping.ts";
-import { repetitions, seedsAfter } from "../support/repeat.ts";
-import { type ServedCard, SharedServer } from "../support/served_card.ts";
+import { repetitions, seedsAfter } from "../support/runner/repeat.ts";
+import {
+  type ServedCard,
+  SharedServer,
+} from "../support/vfio_user/served_card.ts";
 import {
   bytesOf,
   COMMAND,
   IRQ,
   joined,
   VfioUserClient,
-} from "../support/vfio_user_client.ts";
+} from "../support/vfio_user/client.ts";
 
 const PAGE = 4096;
 const EINVAL = 22;

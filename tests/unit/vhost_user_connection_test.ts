@@ -25,13 +25,13 @@ import {
   UnixListener,
   type UnixSocket,
 } from "../../src/ffi/unix_socket.ts";
-import { withoutLeaks } from "../support/leaks.ts";
+import { withoutLeaks } from "../support/host/leaks.ts";
 import {
   message,
   reply,
   REQUEST,
   wordBytes,
-} from "../support/vhost_backend.ts";
+} from "../support/vhost/backend.ts";
 
 const TIMEOUT_MS = 100;
 const { VERSION, REPLY, NEED_REPLY } = HeaderFlag;

@@ -18,14 +18,14 @@ import { type Device, type LinkState, openDevice } from "../../src/device.ts";
 import { ConfigError, IxlError, NotSupportedError } from "../../src/errors.ts";
 import { libc } from "../../src/ffi/libc.ts";
 import { connectUnix, UnixListener } from "../../src/ffi/unix_socket.ts";
-import { withoutLeaks } from "../support/leaks.ts";
+import { withoutLeaks } from "../support/host/leaks.ts";
 import { until } from "../support/until.ts";
 import {
   type Answer,
   type BackendPlan,
   FakeServer,
   PLAIN,
-} from "../support/vhost_backend.ts";
+} from "../support/vhost/backend.ts";
 
 const F_MAC = 1n << 5n;
 const F_MERGEABLE = 1n << 15n;

@@ -7,8 +7,8 @@ import {
   requestName,
 } from "../../src/bus/vhost_user/protocol.ts";
 import { IxlError, NotSupportedError } from "../../src/errors.ts";
-import { bringUp, withServer } from "../support/front_end.ts";
-import { repetitions, seedsAfter } from "../support/repeat.ts";
+import { bringUp, withServer } from "../support/vhost/front_end.ts";
+import { repetitions, seedsAfter } from "../support/runner/repeat.ts";
 import {
   type Answer,
   type BackendPlan,
@@ -17,7 +17,7 @@ import {
   reply,
   REQUEST,
   wordBytes,
-} from "../support/vhost_backend.ts";
+} from "../support/vhost/backend.ts";
 
 const SEEDS = repetitions("hostile", { gate: 16, soak: 80 });
 const BEFORE = seedsAfter("hostile");

@@ -33,7 +33,7 @@ import {
   PLAIN,
   reply,
   REQUEST,
-} from "../support/vhost_backend.ts";
+} from "../support/vhost/backend.ts";
 import {
   allocate,
   bringUp,
@@ -43,7 +43,7 @@ import {
   withRig,
   withServer,
   withWorker,
-} from "../support/front_end.ts";
+} from "../support/vhost/front_end.ts";
 
 const F_PACKED = 1n << 34n;
 const { CONFIG, CONFIGURE_MEM_SLOTS, REPLY_ACK, RESET_DEVICE } =

@@ -20,15 +20,15 @@ import {
   NotSupportedError,
 } from "../../src/errors.ts";
 import { DmaTable } from "../../src/sim/dma_table.ts";
-import { CONTROLLED, PLAIN, withVirtio } from "../support/virtio_device_rig.ts";
+import { CONTROLLED, PLAIN, withVirtio } from "../support/virtio/device_rig.ts";
 import {
   type Chain,
   type DeviceRing,
   deviceRing,
   readable,
   writable,
-} from "../support/virtio_ring.ts";
-import type { Answer, FakeVirtio } from "../support/virtio_transport.ts";
+} from "../support/virtio/ring.ts";
+import type { Answer, FakeVirtio } from "../support/virtio/transport.ts";
 
 const IOVA = 0x20_0000n;
 

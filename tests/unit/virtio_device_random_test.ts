@@ -9,19 +9,19 @@ import { openDriver } from "../../src/drivers/registry.ts";
 import type { VirtioFeatureName } from "../../src/bus/virtio/feature_bits.ts";
 import { VIRTIO_FEATURE_NAMES } from "../../src/drivers/virtio/features.ts";
 import { IxlError } from "../../src/errors.ts";
-import { repetitions, seedsAfter } from "../support/repeat.ts";
+import { repetitions, seedsAfter } from "../support/runner/repeat.ts";
 import {
   assertClean,
   configOf,
   roundTrip,
-} from "../support/virtio_device_rig.ts";
-import { randomFrom } from "../support/virtio_rig.ts";
+} from "../support/virtio/device_rig.ts";
+import { randomFrom } from "../support/virtio/rig.ts";
 import {
   type Answer,
   type FakeOptions,
   type FakeVirtio,
   FakeVirtioBus,
-} from "../support/virtio_transport.ts";
+} from "../support/virtio/transport.ts";
 
 const CASES_PER_STEP = repetitions("hostile", { gate: 500, soak: 2500 });
 const CASES = 4 * CASES_PER_STEP;

@@ -13,7 +13,7 @@ import {
 } from "../../src/errors.ts";
 import { IrqLine } from "../../src/irq/line.ts";
 import { INDEX_MASK } from "../../src/memory/mempool.ts";
-import { withoutLeaks } from "../support/leaks.ts";
+import { withoutLeaks } from "../support/host/leaks.ts";
 import { until } from "../support/until.ts";
 import {
   assertClean,
@@ -23,12 +23,12 @@ import {
   rejects,
   roundTrip,
   withVirtio,
-} from "../support/virtio_device_rig.ts";
+} from "../support/virtio/device_rig.ts";
 import {
   type FakeOptions,
   type FakeVirtio,
   FakeVirtioBus,
-} from "../support/virtio_transport.ts";
+} from "../support/virtio/transport.ts";
 
 for (const ring of [[], ["packed"]] as VirtioFeatureName[][]) {
   const kind = ring[0] ?? "split";

@@ -7,13 +7,13 @@ import {
   type BackendQueue,
   PackedBackend,
   SplitBackend,
-} from "../support/virtio_backend.ts";
+} from "../support/virtio/backend.ts";
 import {
   numbered,
   type RigOptions,
   type VirtioRig,
   withVirtio,
-} from "../support/virtio_rig.ts";
+} from "../support/virtio/rig.ts";
 
 const RINGS: readonly (readonly VirtioFeatureName[])[] = [
   [],

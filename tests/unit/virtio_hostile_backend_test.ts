@@ -25,13 +25,17 @@ import {
   Peer,
   PeerEndpoint,
   type Tally,
-} from "../support/hostile_backend.ts";
-import { assertOpenFiles, openFiles, withoutLeaks } from "../support/leaks.ts";
-import { repetitions, seedsAfter } from "../support/repeat.ts";
+} from "../support/virtio/hostile_backend.ts";
+import {
+  assertOpenFiles,
+  openFiles,
+  withoutLeaks,
+} from "../support/host/leaks.ts";
+import { repetitions, seedsAfter } from "../support/runner/repeat.ts";
 import { until } from "../support/until.ts";
-import type { BackendQueue, Taken } from "../support/virtio_backend.ts";
-import type { Random } from "../support/virtio_lies.ts";
-import { numbered, randomFrom } from "../support/virtio_rig.ts";
+import type { BackendQueue, Taken } from "../support/virtio/backend.ts";
+import type { Random } from "../support/virtio/lies.ts";
+import { numbered, randomFrom } from "../support/virtio/rig.ts";
 
 const ONLY_CASE = Number(Deno.env.get("IXL_CASE") ?? 0);
 /** Cases of one test. */

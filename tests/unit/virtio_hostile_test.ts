@@ -7,15 +7,15 @@ import { Batch } from "../../src/memory/batch.ts";
 import type { VirtioFeatureName } from "../../src/bus/virtio/feature_bits.ts";
 import { DeviceFaultError } from "../../src/errors.ts";
 import { INDEX_MASK, Mempool } from "../../src/memory/mempool.ts";
-import { repetitions, seedsAfter } from "../support/repeat.ts";
-import type { Taken } from "../support/virtio_backend.ts";
-import { absurd, lieInRing, type Random } from "../support/virtio_lies.ts";
+import { repetitions, seedsAfter } from "../support/runner/repeat.ts";
+import type { Taken } from "../support/virtio/backend.ts";
+import { absurd, lieInRing, type Random } from "../support/virtio/lies.ts";
 import {
   featureCombinations,
   numbered,
   randomFrom,
   VirtioRig,
-} from "../support/virtio_rig.ts";
+} from "../support/virtio/rig.ts";
 
 const ONLY_CASE = Number(Deno.env.get("IXL_CASE") ?? 0);
 /** In a soak more than 100,000 over all combinations. */

@@ -18,7 +18,7 @@ import {
   virtqueueLayout,
 } from "../../src/drivers/virtio/virtqueue/layout.ts";
 import { NotSupportedError } from "../../src/errors.ts";
-import { withVirtio } from "../support/virtio_rig.ts";
+import { withVirtio } from "../support/virtio/rig.ts";
 
 const SPLIT = acceptedFeatures(featureBits(["version-1"]));
 const PACKED = acceptedFeatures(featureBits(["version-1", "packed"]));

@@ -36,10 +36,10 @@ import {
   NotSupportedError,
 } from "../../src/errors.ts";
 import { Packet } from "../../src/memory/packet.ts";
-import { LegacyBus, type LegacyOptions } from "../support/virtio_legacy_bus.ts";
-import { randomFrom } from "../support/virtio_rig.ts";
-import { QEMU_LEGACY } from "../support/virtio_pci_bus.ts";
-import { configOf } from "../support/virtio_device_rig.ts";
+import { LegacyBus, type LegacyOptions } from "../support/virtio/legacy_bus.ts";
+import { randomFrom } from "../support/virtio/rig.ts";
+import { QEMU_LEGACY } from "../support/virtio/pci_bus.ts";
+import { configOf } from "../support/virtio/device_rig.ts";
 import { inHaste, until } from "../support/until.ts";
 
 const NAMES: readonly VirtioFeatureName[] = [

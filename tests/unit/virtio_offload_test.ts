@@ -9,7 +9,7 @@ import {
   type SentPacket,
   type VirtioRig,
   withVirtio,
-} from "../support/virtio_rig.ts";
+} from "../support/virtio/rig.ts";
 
 const ETHERNET = 14;
 const IPV4 = 20;

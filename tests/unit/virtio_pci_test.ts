@@ -31,7 +31,7 @@ import {
   QEMU_ROOT_PORT,
   VirtioPciBus,
   type VirtioPciBusOptions,
-} from "../support/virtio_pci_bus.ts";
+} from "../support/virtio/pci_bus.ts";
 
 const RING_RESET = 1n << 40n;
 const NO_VECTOR = 0xffff;

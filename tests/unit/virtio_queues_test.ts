@@ -11,7 +11,7 @@ import {
   type RigOptions,
   type VirtioRig,
   withVirtio,
-} from "../support/virtio_rig.ts";
+} from "../support/virtio/rig.ts";
 
 const RINGS: readonly (readonly VirtioFeatureName[])[] = [
   [],

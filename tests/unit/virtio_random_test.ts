@@ -3,14 +3,14 @@ import { assert, assertEquals } from "@std/assert";
 import { Batch } from "../../src/memory/batch.ts";
 import { Mempool } from "../../src/memory/mempool.ts";
 import type { VirtioFeatureName } from "../../src/bus/virtio/feature_bits.ts";
-import { repetitions, seedsAfter } from "../support/repeat.ts";
-import type { Taken } from "../support/virtio_backend.ts";
+import { repetitions, seedsAfter } from "../support/runner/repeat.ts";
+import type { Taken } from "../support/virtio/backend.ts";
 import {
   featureCombinations,
   numbered,
   randomFrom,
   VirtioRig,
-} from "../support/virtio_rig.ts";
+} from "../support/virtio/rig.ts";
 
 const STEPS = repetitions("random", { gate: 400, soak: 1500 });
 const BEFORE = seedsAfter("random");

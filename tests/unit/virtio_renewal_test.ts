@@ -9,7 +9,7 @@ import { featureBits } from "../../src/bus/virtio/feature_bits.ts";
 import { unlessUsedElsewhere } from "../../src/drivers/virtio/virtqueue/state.ts";
 import { DeviceFaultError } from "../../src/errors.ts";
 import { Packet } from "../../src/memory/packet.ts";
-import { withoutLeaks } from "../support/leaks.ts";
+import { withoutLeaks } from "../support/host/leaks.ts";
 import { until } from "../support/until.ts";
 import {
   CONTROLLED,
@@ -17,7 +17,7 @@ import {
   type Rig,
   roundTrip,
   withVirtio,
-} from "../support/virtio_device_rig.ts";
+} from "../support/virtio/device_rig.ts";
 
 const ALONE = [...CONTROLLED, "ring-reset"] as const;
 

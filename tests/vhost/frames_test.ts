@@ -4,8 +4,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { openDevice } from "../../src/device.ts";
 import { IxlError } from "../../src/errors.ts";
-import { requires } from "../support/requirements.ts";
-import { Testpmd } from "../support/testpmd.ts";
+import { requires } from "../support/runner/requirements.ts";
+import { Testpmd } from "../support/vhost/testpmd.ts";
 import {
   assertEchoed,
   makeFrame,
@@ -13,7 +13,7 @@ import {
   send,
   SocketPath,
   VhostRig,
-} from "../support/vhost_rig.ts";
+} from "../support/vhost/rig.ts";
 
 const test = requires("testpmd");
 

@@ -6,8 +6,8 @@ import { cpuUsage } from "node:process";
 import { Batch } from "../../src/memory/batch.ts";
 import type { QueuePair } from "../../src/device.ts";
 import { run } from "../../src/runtime/run.ts";
-import { requires } from "../support/requirements.ts";
-import type { Testpmd } from "../support/testpmd.ts";
+import { requires } from "../support/runner/requirements.ts";
+import type { Testpmd } from "../support/vhost/testpmd.ts";
 import { until } from "../support/until.ts";
 import {
   assertEchoed,
@@ -16,7 +16,7 @@ import {
   receive,
   send,
   VhostRig,
-} from "../support/vhost_rig.ts";
+} from "../support/vhost/rig.ts";
 
 const test = requires("testpmd");
 

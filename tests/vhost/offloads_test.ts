@@ -8,8 +8,8 @@ import type { QueuePair } from "../../src/device.ts";
 import { INDEX_MASK } from "../../src/memory/mempool.ts";
 import * as net from "../../src/net/mod.ts";
 import { Packet } from "../../src/memory/packet.ts";
-import { requires } from "../support/requirements.ts";
-import type { BackendOptions } from "../support/testpmd.ts";
+import { requires } from "../support/runner/requirements.ts";
+import type { BackendOptions } from "../support/vhost/testpmd.ts";
 import { until } from "../support/until.ts";
 import {
   bytesOf,
@@ -18,7 +18,7 @@ import {
   receive,
   swapped,
   VhostRig,
-} from "../support/vhost_rig.ts";
+} from "../support/vhost/rig.ts";
 
 const test = requires("testpmd");
 

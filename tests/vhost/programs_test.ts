@@ -14,12 +14,12 @@ import {
   pcapRecords,
   swapMacs,
 } from "../../src/net/mod.ts";
-import { captureOf } from "../support/capture_file.ts";
-import { CliProcess, lastJson, runCli } from "../support/cli.ts";
-import { requires } from "../support/requirements.ts";
-import { Testpmd } from "../support/testpmd.ts";
+import { captureOf } from "../support/frames/capture_file.ts";
+import { CliProcess, lastJson, runCli } from "../support/host/cli.ts";
+import { requires } from "../support/runner/requirements.ts";
+import { Testpmd } from "../support/vhost/testpmd.ts";
 import { until } from "../support/until.ts";
-import { SocketPath } from "../support/vhost_rig.ts";
+import { SocketPath } from "../support/vhost/rig.ts";
 
 const test = requires("testpmd");
 

@@ -3,9 +3,9 @@
  */
 import { assertEquals, assertLessOrEqual } from "@std/assert";
 import { run } from "../../src/runtime/run.ts";
-import { requires } from "../support/requirements.ts";
+import { requires } from "../support/runner/requirements.ts";
 import { until } from "../support/until.ts";
-import { EchoRun, receive, VhostRig } from "../support/vhost_rig.ts";
+import { EchoRun, receive, VhostRig } from "../support/vhost/rig.ts";
 
 const test = requires("testpmd");
 

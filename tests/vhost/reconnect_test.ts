@@ -9,17 +9,17 @@ import {
 } from "@std/assert";
 import { openDevice } from "../../src/device.ts";
 import { WIRE_SLOT } from "../../src/sim/wires/wire.ts";
-import { CliProcess } from "../support/cli.ts";
-import { repetitions } from "../support/repeat.ts";
-import { requires } from "../support/requirements.ts";
-import { Testpmd } from "../support/testpmd.ts";
+import { CliProcess } from "../support/host/cli.ts";
+import { repetitions } from "../support/runner/repeat.ts";
+import { requires } from "../support/runner/requirements.ts";
+import { Testpmd } from "../support/vhost/testpmd.ts";
 import { until } from "../support/until.ts";
 import {
   assertEchoed,
   EchoRun,
   makeFrame,
   SocketPath,
-} from "../support/vhost_rig.ts";
+} from "../support/vhost/rig.ts";
 
 const test = requires("testpmd");
 

@@ -6,7 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { DeviceOptions, DeviceStats } from "../../../mod.ts";
 import { captureRecords } from "../../../src/net/mod.ts";
-import { repetitions } from "../../support/repeat.ts";
+import { repetitions } from "../../support/runner/repeat.ts";
 import { Card } from "../console.ts";
 import { flowFrame, FLOWS } from "../flows.ts";
 import { macBytes, numbered, PEER } from "../frames.ts";

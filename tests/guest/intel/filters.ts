@@ -5,7 +5,7 @@
  */
 import { assertEquals, assertRejects } from "@std/assert";
 import { PacketFlag } from "../../../mod.ts";
-import { ipv4Frame } from "../../support/ip_frames.ts";
+import { ipv4Frame } from "../../support/frames/ip_frames.ts";
 import { Card } from "../console.ts";
 import { macBytes, numbered, numberOf, tagged } from "../frames.ts";
 import type { Nic } from "../lab/mod.ts";

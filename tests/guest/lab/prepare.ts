@@ -6,7 +6,7 @@
  * @module
  */
 
-import { isCommand } from "../../support/requirements.ts";
+import { isCommand } from "../../support/runner/requirements.ts";
 
 import { cachePrograms } from "./deno_cache.ts";
 import {

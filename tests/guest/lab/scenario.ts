@@ -5,8 +5,11 @@
  */
 
 import { assertEquals } from "@std/assert";
-import { type Requirement, requires } from "../../support/requirements.ts";
-import { noteRerun } from "../../support/reruns.ts";
+import {
+  type Requirement,
+  requires,
+} from "../../support/runner/requirements.ts";
+import { noteRerun } from "../../support/runner/reruns.ts";
 import { Guest } from "./guest.ts";
 import type { MachineDescription } from "./machine.ts";
 

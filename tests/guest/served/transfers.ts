@@ -5,8 +5,12 @@
  */
 import { assertEquals } from "@std/assert";
 import type { Noise, Taken } from "../../fixtures/tcp_noise.ts";
-import type { Namespace } from "../../support/namespace.ts";
-import { receiveTcp, sendTcp, wrongTcpChecksums } from "../../support/tcp.ts";
+import type { Namespace } from "../../support/host/namespace.ts";
+import {
+  receiveTcp,
+  sendTcp,
+  wrongTcpChecksums,
+} from "../../support/host/tcp.ts";
 import type { Guest, Program } from "../lab/mod.ts";
 import type { Transfer, Transferred } from "../programs/tcp_peer.ts";
 import type { Interface } from "./interface.ts";
