@@ -51,7 +51,9 @@ async function program<T>(
   file: string,
   ...args: string[]
 ): Promise<T> {
-  const path = fileURLToPath(new URL(`../../fixtures/${file}`, import.meta.url));
+  const path = fileURLToPath(
+    new URL(`../../fixtures/${file}`, import.meta.url),
+  );
   return lastJson<T>(
     await space.run(
       ...["timeout", `${LIMIT_SECONDS}`, Deno.execPath()],
