@@ -73,7 +73,7 @@ export interface DeviceConfig {
   /** Spreading over queues. */
   readonly rss: RssConfig;
   /**
-   * Receive frames for any address. Default false: then only broadcasts arrive, and frames for the station address or
+   * Receive frames for any address. Default false: then only broadcasts arrive, and frames for the MAC address or
    * those of {@linkcode Device.addMacFilter}. What the filters keep out is counted in `DeviceStats.rxFiltered`.
    */
   readonly promiscuous: boolean;

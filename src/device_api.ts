@@ -212,7 +212,7 @@ export interface Device extends AsyncDisposable {
   readonly txQueueDepth: number;
   /** Largest frame, with the 14-octet header, without the frame check sequence. */
   readonly maxFrameSize: number;
-  /** The station address as `02:00:00:00:00:01`. */
+  /** The MAC address as `02:00:00:00:00:01`. */
   readonly macAddress: string;
   /** Link speed in Mbit/s, 0 while the link is down; reads the card. */
   readonly linkSpeed: number;
@@ -224,7 +224,7 @@ export interface Device extends AsyncDisposable {
   /** The queue pair for use in another isolate. This isolate must not use it meanwhile. */
   describeQueue(index: number): QueueDescription;
 
-  /** Changes the station address and its filter. Throws a TypeError for what is no unicast address. */
+  /** Changes the MAC address and its filter. Throws a TypeError for what is no unicast address. */
   setMacAddress(mac: string): void;
   /** Adds a unicast address to the filter. */
   addMacFilter(mac: string): void;

@@ -91,8 +91,8 @@ abstract class VirtioRings {
     };
     const rxQueue = createRxQueue(queue, bus);
     const txQueue = createTxQueue(queue, bus);
-    rxQueue.arm();
-    txQueue.arm();
+    rxQueue.resetRing();
+    txQueue.resetRing();
     this.pair = { rx: rxQueue, tx: txQueue };
     if (notify === undefined) this.beQuiet();
   }

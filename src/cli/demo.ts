@@ -220,13 +220,13 @@ async function onSoftwareCards(given: Given): Promise<Outcome> {
       worker: FORWARDER,
       args: { batch: given.number("batch") },
     });
-    const bench = new Bench(a, b, running, display(given.flag("json")));
+    const demoRun = new DemoRun(a, b, running, display(given.flag("json")));
     // A capture is played to its end.
     const limit = isCapture ? Infinity : given.number("seconds");
-    const seconds = await bench.generate(limit);
-    await bench.drain();
+    const seconds = await demoRun.generate(limit);
+    await demoRun.drain();
     await running.stop();
-    outcome = { result: bench.result(seconds), failures: running.failures };
+    outcome = { result: demoRun.result(seconds), failures: running.failures };
   } catch (error) {
     if (outcome === undefined) throw error;
     // Closing writes out what is left of the capture.
@@ -290,7 +290,7 @@ function traffic(given: Given): string {
 }
 
 /** The running demo: its clock, its table, and its books. */
-class Bench {
+class DemoRun {
   readonly #a: Device;
   readonly #b: Device;
   readonly #running: Run;

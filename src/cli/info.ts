@@ -88,7 +88,7 @@ function text(description: ReturnType<typeof describe>): string {
     ["address", description.address],
     ["model", `${description.model} (driver ${description.driver})`],
     ["PCI ids", `${description.ids} revision ${description.revision}`],
-    ["station address", description.macAddress],
+    ["MAC address", description.macAddress],
     ["link", link.up ? `up, ${link.speed} Mbit/s` : "down"],
     ["receive queue", `${description.rxQueueDepth} descriptors`],
     ["transmit queue", `${description.txQueueDepth} descriptors`],

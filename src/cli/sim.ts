@@ -54,7 +54,7 @@ const serveCommand: Command = defineCommand({
       name: "mac",
       value: "ADDRESS",
       default: "02:00:00:00:00:01",
-      help: "the card's station address",
+      help: "the card's MAC address",
     },
     {
       name: "interrupts",
@@ -102,7 +102,7 @@ function optionsOf(given: Given): ServeOptions {
     throw new UsageError(`--model ${model} is not ${MODELS.join(" or ")}`);
   }
   if (!MAC.test(mac) || (parseInt(mac, 16) & MULTICAST) !== 0) {
-    throw new UsageError(`--mac ${mac} is no station address`);
+    throw new UsageError(`--mac ${mac} is no MAC address`);
   }
   const interrupts = given.text("interrupts") as InterruptKind;
   if (!INTERRUPT_KINDS.includes(interrupts)) {

@@ -16,7 +16,7 @@ export interface HandoverDescription {
 }
 
 /**
- * A one-way road for packets of one pool between two workers: handles travel through a single-producer
+ * A one-way ring for packets of one pool between two workers: handles travel through a single-producer
  * single-consumer ring, nothing is copied, and what the receiver frees, or its card has sent, travels home by itself.
  *
  * The pool keeps its owner; take `describe()` from a Handover made there, once per receiving worker.
@@ -26,12 +26,12 @@ export interface HandoverDescription {
  * import { Batch, Handover, Mempool } from "@ixl/deno";
  *
  * const pool = Mempool.create({ entries: 64, memory: { backing: "plain" } });
- * const road = Handover.create(pool, 64);
+ * const handover = Handover.create(pool, 64);
  * // In the other worker: Handover.attach(description).receive(batch)
- * const description = road.describe();
+ * const description = handover.describe();
  * const batch = new Batch(8);
  * batch.push(pool.allocate());
- * console.log(road.send(batch), description.pool.id === pool.id); // 1 true
+ * console.log(handover.send(batch), description.pool.id === pool.id); // 1 true
  * pool.destroy();
  * ```
  */
@@ -45,7 +45,7 @@ export class Handover {
     this.#ring = new SpscRing(ring);
   }
 
-  /** In the pool's owner: a road for up to `capacity` packets at a time. */
+  /** In the pool's owner: a handover for up to `capacity` packets at a time. */
   static create(pool: Mempool, capacity = 1024): Handover {
     return new Handover(SpscRing.allocate(capacity), pool.lend());
   }

@@ -156,7 +156,7 @@ Deno.test("info describes a card", async () => {
     link: { up: true, speed: 10000 },
   });
   const text = await runCli(["info", "sim:loopback?mac=02:00:00:00:00:2a"]);
-  assertMatch(text.stdout, /^station address +02:00:00:00:00:2a$/m);
+  assertMatch(text.stdout, /^MAC address +02:00:00:00:00:2a$/m);
   assertMatch(text.stdout, /^link +up, 10000 Mbit\/s$/m);
 });
 

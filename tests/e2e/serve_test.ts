@@ -114,10 +114,10 @@ Deno.test("sim serve says what is wrong, in one line", () =>
     );
     await fails(
       2,
-      /--mac 01:.* is no station address/,
+      /--mac 01:.* is no MAC address/,
       ...at("--mac=01:00:00:00:00:00"),
     );
-    await fails(2, /--mac eth0 is no station address/, ...at("--mac=eth0"));
+    await fails(2, /--mac eth0 is no MAC address/, ...at("--mac=eth0"));
     await fails(
       2,
       /there is no "moon": use loopback, tap:NAME/,

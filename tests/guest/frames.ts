@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The station address of the outside. */
+/** The MAC address of the outside. */
 export const PEER = "02:00:00:00:ff:01";
 
 /** Octets of `02:00:00:00:00:01`. */

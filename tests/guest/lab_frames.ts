@@ -7,7 +7,7 @@ const ETHERNET_ARP = [0x08, 0x06];
 const KINDS = [0, 1, 8, 0, 6, 4];
 const OPERATIONS = { request: 1, reply: 2 } as const;
 
-/** The station address of the outside. */
+/** The MAC address of the outside. */
 export const OUTSIDE_MAC = "02:00:00:00:ff:01";
 const BROADCAST = "ff:ff:ff:ff:ff:ff";
 const UNKNOWN = "00:00:00:00:00:00";

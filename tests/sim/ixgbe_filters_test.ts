@@ -45,7 +45,7 @@ Deno.test("ixgbe opens promiscuous when asked", async () => {
   });
 });
 
-Deno.test("ixgbe filters by added addresses, and by a new station address", async () => {
+Deno.test("ixgbe filters by added addresses, and by a new MAC address", async () => {
   await withIxgbe({}, (rig) => {
     const { device } = rig;
     device.addMacFilter(OTHER);
@@ -62,7 +62,7 @@ Deno.test("ixgbe filters by added addresses, and by a new station address", asyn
   });
 });
 
-Deno.test("ixgbe holds 127 filters besides the station address", async () => {
+Deno.test("ixgbe holds 127 filters besides the MAC address", async () => {
   await withIxgbe({}, ({ device }) => {
     const mac = (n: number) =>
       `02:00:00:00:01:${n.toString(16).padStart(2, "0")}`;

@@ -37,7 +37,7 @@ export interface SimSpec {
   readonly address: string;
   /** Which chip. */
   readonly model: SimModel;
-  /** Its station address; empty for one of its own. */
+  /** Its MAC address; empty for one of its own. */
   readonly mac: string;
   /** What is plugged in. */
   readonly wire: WireSpec;

@@ -32,7 +32,7 @@ const LONGEST_SLEEP_MS = 1000;
 
 type NodePort = Parameters<typeof receiveMessageOnPort>[0];
 
-interface Socket {
+interface Slot {
   readonly card: Card;
   readonly wire: Wire;
   readonly lines: (IrqLine | undefined)[];
@@ -51,9 +51,9 @@ class Server {
   readonly #doorbell: IrqLine;
   readonly #dma = new DmaTable();
   readonly #wires = new WireBox();
-  readonly #sockets = new Map<number, Socket>();
+  readonly #slots = new Map<number, Slot>();
   /** The values of the map, for the loop. */
-  #cards: Socket[] = [];
+  #cards: Slot[] = [];
   #sleeper: Sleeper;
   #answered = 0;
   #ended = false;
@@ -78,7 +78,7 @@ class Server {
       }
     } finally {
       try {
-        for (const card of [...this.#sockets.keys()]) this.#close(card);
+        for (const card of [...this.#slots.keys()]) this.#close(card);
       } finally {
         Atomics.store(this.#world, World.Ended, 1);
       }
@@ -161,7 +161,7 @@ class Server {
         this.#close(request.card);
         break;
       case "channel":
-        this.#socket(request.card).channels.push(
+        this.#slot(request.card).channels.push(
           new Int32Array(request.channel),
         );
         break;
@@ -177,18 +177,18 @@ class Server {
         this.#dma.unmap(request.iova, request.length);
         break;
       case "route":
-        this.#route(this.#socket(request.card), request.fds);
+        this.#route(this.#slot(request.card), request.fds);
         break;
       case "reset":
-        this.#socket(request.card).card.reset();
+        this.#slot(request.card).card.reset();
         break;
       case "link":
-        this.#socket(request.card).card.setLink(request.up);
+        this.#slot(request.card).card.setLink(request.up);
         break;
       case "violations":
         return {
           ok: true,
-          violations: [...this.#socket(request.card).card.violations],
+          violations: [...this.#slot(request.card).card.violations],
         };
       case "end":
         this.#ended = true;
@@ -207,37 +207,37 @@ class Server {
       wire,
       interrupt: (vector) => lines[vector]?.raise(),
     });
-    this.#sockets.set(number, { card, wire, lines, channels: [] });
+    this.#slots.set(number, { card, wire, lines, channels: [] });
     this.#afterPlugging();
   }
 
   #close(number: number): void {
-    const socket = this.#sockets.get(number);
-    if (!socket) return;
-    this.#sockets.delete(number);
+    const slot = this.#slots.get(number);
+    if (!slot) return;
+    this.#slots.delete(number);
     try {
-      this.#wires.unplug(socket.wire);
+      this.#wires.unplug(slot.wire);
     } finally {
       this.#afterPlugging();
     }
   }
 
   #afterPlugging(): void {
-    this.#cards = [...this.#sockets.values()];
+    this.#cards = [...this.#slots.values()];
     this.#sleeper = new Sleeper([
       this.#doorbell,
       ...this.#cards.map(({ wire }) => new IrqLine(wire.fd)),
     ]);
   }
 
-  #route({ lines }: Socket, fds: readonly number[]): void {
+  #route({ lines }: Slot, fds: readonly number[]): void {
     lines.length = 0;
     for (const fd of fds) lines.push(fd < 0 ? undefined : new IrqLine(fd));
   }
 
-  #socket(card: number): Socket {
-    const socket = this.#sockets.get(card);
-    if (socket) return socket;
+  #slot(card: number): Slot {
+    const slot = this.#slots.get(card);
+    if (slot) return slot;
     throw new ConfigError("card", `there is no card ${card}`);
   }
 }

@@ -23,7 +23,7 @@ export interface VhostUserSpec {
   readonly path: string;
   /** True to listen and have the backend connect; false to connect to a backend that listens. */
   readonly server: boolean;
-  /** The station address, six octets: as it was given, or one made from the path. */
+  /** The MAC address, six octets: as it was given, or one made from the path. */
   readonly macAddress: Uint8Array;
   /** Whether it was given, and so stands before one that the backend has. */
   readonly macIsChosen: boolean;

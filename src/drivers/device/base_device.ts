@@ -80,7 +80,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   abstract readonly driver: string;
   abstract readonly model: string;
   abstract readonly features: DeviceFeatures;
-  /** The station address: six octets. Known once the chip is configured. */
+  /** The MAC address: six octets. Known once the chip is configured. */
   protected station: Uint8Array = new Uint8Array(6);
   /** The device on its bus. */
   protected readonly bus: Bus;
@@ -148,7 +148,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   protected abstract createPair(queue: LocalQueue): LocalPair;
   /** Adds what the chip counted since the last call. */
   protected abstract collectStatistics(into: DeviceStats): void;
-  /** Programs the station address. */
+  /** Programs the MAC address. */
   protected abstract programStation(mac: Uint8Array): void;
   /** Adds an address to the filter, or takes it out. */
   protected abstract programFilter(mac: Uint8Array, wanted: boolean): void;

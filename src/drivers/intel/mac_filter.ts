@@ -6,12 +6,12 @@
 import { ConfigError } from "../../errors.ts";
 import { equalMac } from "../../net/ethernet.ts";
 
-/** Slot of the station address; the others are free for more. */
+/** Slot of the MAC address; the others are free for more. */
 export const STATION_SLOT = 0;
 
 /** What a chip does with its filter. */
 export interface MacSlots {
-  /** Slots, that of the station address included. */
+  /** Slots, that of the MAC address included. */
   readonly count: number;
   /** Makes the card take frames for an address. */
   write(slot: number, mac: Uint8Array): void;
@@ -19,7 +19,7 @@ export interface MacSlots {
   clear(slot: number): void;
 }
 
-/** The unicast filter beyond the station address. */
+/** The unicast filter beyond the MAC address. */
 export class MacFilter {
   readonly #taken: (Uint8Array | undefined)[] = [];
 

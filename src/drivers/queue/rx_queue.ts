@@ -107,7 +107,7 @@ export abstract class BaseRxQueue implements RxQueue {
     return undefined;
   }
   /** Whether the ring is as the fast path needs it. */
-  protected get usual(): boolean {
+  protected get fastPathReady(): boolean {
     return false;
   }
   /** Lets the card raise this queue's interrupt. A cause that came while it was masked must fire now. */
@@ -169,7 +169,7 @@ export abstract class BaseRxQueue implements RxQueue {
     words[Word.Ready] = 0;
     this.pool.sync();
     const count = this.pollRing(batch);
-    if (this.#fastPath !== NO_FAST_PATH && this.usual) {
+    if (this.#fastPath !== NO_FAST_PATH && this.fastPathReady) {
       Atomics.store(words, Word.Ready, this.#token);
       // Who asks for something writes that first and Ready then.
       const asked = Atomics.load(words, Word.Stop) |

@@ -374,7 +374,7 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
       count: this.config.queues,
       words: (index) => this.controlWords(index),
       setups: (index) => this.#setups(index),
-      arm: (index) => this.#arm(index),
+      resetRings: (index) => this.#resetRings(index),
       renew: (index) => renewPair(this.localQueue(index)),
       isShared: (index) => this.#described.has(index),
       wake: (index) => this.wakeUser(index),
@@ -400,11 +400,11 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
     ];
   }
 
-  #arm(index: number): void {
+  #resetRings(index: number): void {
     const words = this.controlWords(index);
     const { rx, tx } = this.queue(index);
-    tx.arm();
-    rx.arm();
+    tx.resetRing();
+    rx.resetRing();
     const epoch = Atomics.load(words, Word.Epoch);
     for (const word of [Word.RxRenewed, Word.TxRenewed]) {
       Atomics.store(words, word, epoch);
@@ -418,7 +418,7 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
     const { controlQueue } = this.#agreed;
     const control = this.#control;
     if (controlQueue === undefined || control === undefined) return;
-    control.arm();
+    control.resetRing();
     await this.#transport.setUp(controlQueue, {
       ...control.addresses,
       size: control.depth,

@@ -36,7 +36,7 @@ export interface Pairs {
   /** How both virtqueues of a pair are set up: receive, transmit. */
   setups(index: number): readonly VirtqueueSetup[];
   /** Fresh rings, where nobody uses the pair and its packets are at home. */
-  arm(index: number): void;
+  resetRings(index: number): void;
   /** Frees what the rings of a pair hold, where this isolate alone uses it. */
   renew(index: number): void;
   /** True when another isolate may use the pair. */
@@ -106,7 +106,7 @@ export class Lifecycle {
 
   /** Section 3.1.1, steps 7 and 8, for the first time. */
   async start(): Promise<void> {
-    for (const index of this.#indexes()) this.#pairs.arm(index);
+    for (const index of this.#indexes()) this.#pairs.resetRings(index);
     await this.#inTurn(() => this.#bringUp());
     const { address } = this.#options;
     this.#watch = repeatedly(address, () => this.#look(), WATCH_INTERVAL_MS);
@@ -123,7 +123,7 @@ export class Lifecycle {
   /** Starts a pair that was halted, and that nobody uses yet, with fresh rings. */
   async resume(index: number): Promise<void> {
     await this.#inTurn(async () => {
-      this.#pairs.arm(index);
+      this.#pairs.resetRings(index);
       this.#halted.delete(index);
       // Otherwise it comes up with the device.
       if (!this.#live) return;
@@ -251,7 +251,7 @@ export class Lifecycle {
       Atomics.add(pairs.words(index), Word.Epoch, 1);
       if (pairs.isShared(index)) continue;
       pairs.renew(index);
-      pairs.arm(index);
+      pairs.resetRings(index);
     }
     // Nobody may be there to follow where a stop was asked for: the next user does.
     const active = indexes.filter((index) =>

@@ -161,7 +161,7 @@ async function judges(card: Card, { nic, model }: Rig): Promise<void> {
         ? [
           IpChecksumGood | L4ChecksumGood,
           IpChecksumBad | L4ChecksumGood,
-          IpChecksumGood | (protocol === model.doubtful ? 0 : L4ChecksumBad),
+          IpChecksumGood | (protocol === model.unreliable ? 0 : L4ChecksumBad),
           0,
         ]
         : [0, 0, 0, 0],

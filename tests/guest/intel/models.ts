@@ -36,7 +36,7 @@ export interface Model {
   /** Whether it says which checksums are right. */
   readonly verdicts: boolean;
   /** Of which its driver says no checksum is wrong: the 82599 takes those that are lacking for wrong ones. */
-  readonly doubtful?: "udp";
+  readonly unreliable?: "udp";
 }
 
 const FEATURES = {
@@ -85,7 +85,7 @@ const CHIP_10G: Omit<Model, "name" | "nic"> = {
   hashedPorts: ["tcp", "udp"],
   refusedInterrupts: { kind: "msi", why: "the ixgbe driver needs MSI-X" },
   verdicts: true,
-  doubtful: "udp",
+  unreliable: "udp",
 };
 
 /** QEMU's. */

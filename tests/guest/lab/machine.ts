@@ -29,7 +29,7 @@ export type NicProperties = Readonly<Record<string, string | number | boolean>>;
 /** A card of the guest. */
 export interface NicDescription {
   readonly model: NicModel;
-  /** The station address; `02:00:00:00:00:0N` by default, N counting from 1. */
+  /** The MAC address; `02:00:00:00:00:0N` by default, N counting from 1. */
   readonly mac?: string;
   /**
    * What the cable leads to: a {@linkcode FramePort} of the test (default), or

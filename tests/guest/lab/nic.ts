@@ -13,7 +13,7 @@ import type { ServedCard } from "./served_card.ts";
 export class Nic {
   /** Where the guest finds it: `0000:00:04.0`. */
   readonly address: string;
-  /** Its station address. */
+  /** Its MAC address. */
   readonly mac: string;
   /** QEMU's model. */
   readonly model: string;

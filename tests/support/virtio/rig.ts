@@ -149,8 +149,8 @@ export class VirtioRig {
     this.connect();
     this.rx = createRxQueue(this.queue, bus);
     this.tx = createTxQueue(this.queue, bus);
-    this.tx.arm();
-    this.rx.arm();
+    this.tx.resetRing();
+    this.rx.resetRing();
   }
 
   /** The next user of the queue pair, as in another isolate. */

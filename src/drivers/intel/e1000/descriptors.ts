@@ -55,13 +55,13 @@ export const LEGACY_RX: RxFormat = {
     unchecked: IXSM,
     errorShift: 11,
   },
-  errors: { damaged: bit(15), l4: bit(29), ip: bit(30), doubtful: 0 },
+  errors: { damaged: bit(15), l4: bit(29), ip: bit(30), unreliable: 0 },
 };
 
 /** The 82574: TCPE, IPE and RXE are the highest bits of the status word. */
 export const EXTENDED_RX: RxFormat = {
   layout: { ...ADVANCED_RX, unchecked: IXSM },
-  errors: { damaged: bit(31), l4: bit(29), ip: bit(30), doubtful: 0 },
+  errors: { damaged: bit(31), l4: bit(29), ip: bit(30), unreliable: 0 },
 };
 
 /** What all of them send with. */

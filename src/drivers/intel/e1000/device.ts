@@ -142,8 +142,8 @@ export class E1000Device extends IntelDevice<E1000Pair> {
     this.step(`rings of queue ${index}`);
     const { rx, tx } = this.queue(index);
     return this.#rings.start(index, () => {
-      tx.arm();
-      return { ...this.ringAddresses(index), tail: rx.arm() };
+      tx.resetRing();
+      return { ...this.ringAddresses(index), tail: rx.resetRing() };
     });
   }
 

@@ -1,7 +1,7 @@
 /**
  * The EEPROM of the 8254x (317453 sections 5.3 and 13.4.4).
  *
- * A reset loads the station address from it; but who changes the address of a running card, and of an emulated one
+ * A reset loads the MAC address from it; but who changes the address of a running card, and of an emulated one
  * even through a reset, would make its successor believe in a stranger's. The 82574 always loads it.
  *
  * @module
@@ -12,7 +12,7 @@ import type { Chip } from "./chip.ts";
 import { EERD } from "./registers.ts";
 
 const READ_TIMEOUT_MS = 50;
-/** Words of the station address, from word 0 on. */
+/** Words of the MAC address, from word 0 on. */
 const STATION_WORDS = 3;
 
 /** The address that the manufacturer gave the card. */

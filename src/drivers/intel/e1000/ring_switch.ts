@@ -21,7 +21,7 @@ import {
 import { RDT } from "./registers.ts";
 
 /** Where a queue's rings lie, and what to write to the tail of the full receive ring. */
-export interface ArmedRings {
+export interface ResetRings {
   /** Address of the receive ring for the chip. */
   readonly rx: bigint;
   /** Address of the transmit ring for the chip. */
@@ -41,11 +41,11 @@ export class Rings {
     this.#chip = chip;
   }
 
-  /** Starts a queue's rings. They are in their first state when `arm` is called. */
-  start(queue: number, arm: () => ArmedRings): Promise<void> {
+  /** Starts a queue's rings. They are in their first state when `reset` is called. */
+  start(queue: number, reset: () => ResetRings): Promise<void> {
     return this.#inTurn(async () => {
       await this.#pause();
-      const { rx, tx, tail } = arm();
+      const { rx, tx, tail } = reset();
       configureTxRing(this.#chip, queue, tx);
       configureRxRing(this.#chip, queue, rx);
       this.#running.add(queue);

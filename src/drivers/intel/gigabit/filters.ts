@@ -23,10 +23,10 @@ export function readStation(chip: GigabitChip): Uint8Array {
   const mac = bytes.slice(0, MAC_BYTES);
   const empty = mac.every((octet) => octet === 0);
   if (!empty && (mac[0] & GROUP_BIT) === 0) return mac;
-  throw new DeviceFaultError("the EEPROM holds no station address");
+  throw new DeviceFaultError("the EEPROM holds no MAC address");
 }
 
-/** Changes the station address. */
+/** Changes the MAC address. */
 export function writeStation(chip: GigabitChip, mac: Uint8Array): void {
   writeSlot(chip, STATION_SLOT, mac);
 }
@@ -83,7 +83,7 @@ export function writeReceiveMode(
   chip.registers.update(RCTL, BAM | UPE | MPE | SBP | VFE, bits);
 }
 
-/** The slots behind that of the station address, for a {@linkcode MacFilter}. */
+/** The slots behind that of the MAC address, for a {@linkcode MacFilter}. */
 export function macSlots(chip: GigabitChip): MacSlots {
   return {
     count: chip.macSlots,

@@ -165,10 +165,10 @@ export class IgbDevice extends IntelDevice<IgbPair> {
     const { rx, tx } = this.ringAddresses(index);
     const pair = this.queue(index);
     this.step(`rings of queue ${index} (4.5.9, 4.5.10)`);
-    pair.tx.arm();
+    pair.tx.resetRing();
     configureTxRing(chip, index, tx);
     await startTxRing(chip, index);
-    const tail = pair.rx.arm();
+    const tail = pair.rx.resetRing();
     configureRxRing(chip, index, rx, pair.rx.pool.entrySize);
     await startRxRing(chip, index, tail);
   }

@@ -22,7 +22,7 @@ const ERRORS: RxErrors = {
   damaged: bit(31),
   ip: bit(30),
   l4: bit(29),
-  doubtful: Rx.PTYPE_SCTP,
+  unreliable: Rx.PTYPE_SCTP,
 };
 
 /** The receive half of a queue pair. */

@@ -167,10 +167,10 @@ export class IxgbeDevice extends IntelDevice<IxgbePair> {
     const { rx, tx } = this.ringAddresses(index);
     const pair = this.queue(index);
     this.step(`rings of queue ${index} (4.6.7, 4.6.8)`);
-    pair.tx.arm();
+    pair.tx.resetRing();
     configureTxRing(chip, index, tx);
     await startTxRing(chip, index);
-    const tail = pair.rx.arm();
+    const tail = pair.rx.resetRing();
     configureRxRing(chip, index, rx, pair.rx.pool.entrySize);
     await startRxRing(chip, index, tail);
   }
@@ -244,5 +244,5 @@ export interface IxgbePair extends LocalPair {
 function assertStation(mac: Uint8Array): void {
   const empty = mac.every((octet) => octet === 0);
   if (!empty && (mac[0] & 1) === 0) return;
-  throw new DeviceFaultError("the EEPROM holds no station address");
+  throw new DeviceFaultError("the EEPROM holds no MAC address");
 }

@@ -59,7 +59,7 @@ export function readStation(chip: Chip): Uint8Array {
   return readSlot(chip, STATION_SLOT);
 }
 
-/** Changes the station address. */
+/** Changes the MAC address. */
 export function writeStation(chip: Chip, mac: Uint8Array): void {
   writeSlot(chip, STATION_SLOT, mac);
 }
@@ -81,7 +81,7 @@ export function configureFilters(chip: Chip): void {
   registers.clear(MCSTCTRL, MCSTCTRL.bits.MFE);
 }
 
-/** The slots behind that of the station address, for a {@linkcode MacFilter}. */
+/** The slots behind that of the MAC address, for a {@linkcode MacFilter}. */
 export function macSlots(chip: Chip): MacSlots {
   return {
     count: MAC_SLOTS,

@@ -17,14 +17,14 @@ const ERRORS: RxErrors = {
   damaged: bit(29),
   l4: bit(30),
   ip: bit(31),
-  doubtful: 0,
+  unreliable: 0,
 };
 
 /**
  * The 82599 alone marks UDP packets that carry no checksum as bad (specification update 331520, erratum on "UDP checksum
  * zero"), so nothing is said of a UDP checksum that it reports as wrong.
  */
-const ERRORS_82599: RxErrors = { ...ERRORS, doubtful: Rx.PTYPE_UDP };
+const ERRORS_82599: RxErrors = { ...ERRORS, unreliable: Rx.PTYPE_UDP };
 
 /** The receive half of a queue pair. */
 export class IxgbeRxQueue extends AdvancedRxQueue {

@@ -140,5 +140,5 @@ export interface RxErrors {
   /** The IPv4 header checksum is wrong. */
   readonly ip: number;
   /** Word 0: the packet type whose L4 error is not to be believed, by the chip's errata. */
-  readonly doubtful: number;
+  readonly unreliable: number;
 }

@@ -30,13 +30,13 @@ export const Chain = {
 } as const;
 
 /** Words of the control block with what the last status and kind of a frame said. */
-const Seen = {
+const Cached = {
   /** The status. */
   Status: Word.Scratch + 3,
   /** Word 0. */
-  Kind: Word.Scratch + 4,
+  PacketType: Word.Scratch + 4,
   /** The flags of the packet. */
-  Said: Word.Scratch + 5,
+  Flags: Word.Scratch + 5,
 } as const;
 
 /** What the fast path works on. */
@@ -87,7 +87,7 @@ export function rxFastPath(parts: RxFastPathParts): FastPath {
   const sizes = views[layout.lengthWord];
   const { kinds } = layout;
   const { Ready, RxNext } = Word;
-  const { Status, Kind, Said } = Seen;
+  const { Status, PacketType, Flags } = Cached;
   const { LENGTH, VLAN_SHIFT } = Rx;
   const { RssHash, VlanStripped } = PacketFlag;
   const { rxPackets, rxBytes, polls, polling } = Slot;
@@ -104,11 +104,11 @@ export function rxFastPath(parts: RxFastPathParts): FastPath {
   if (words[Status] === 0) words[Status] = whole;
 
   /** Remembers what a status and a kind say; false unless they are those of a whole and sound frame. */
-  function explain(status: number, kind: number): boolean {
+  function decode(status: number, kind: number): boolean {
     if ((status & interesting) !== whole) return false;
     words[Status] = status;
-    words[Kind] = kind;
-    words[Said] = flagsOf(kind, status);
+    words[PacketType] = kind;
+    words[Flags] = flagsOf(kind, status);
     return true;
   }
 
@@ -144,10 +144,10 @@ export function rxFastPath(parts: RxFastPathParts): FastPath {
       const status = statuses[at];
       const kind = word0[at] & kinds;
       if (
-        (status !== state[Status] || kind !== state[Kind]) &&
-        !explain(status, kind)
+        (status !== state[Status] || kind !== state[PacketType]) &&
+        !decode(status, kind)
       ) break;
-      const said = state[Said];
+      const said = state[Flags];
       // All frames of a flow, as a rule.
       do {
         const length = sizes[at] & LENGTH;

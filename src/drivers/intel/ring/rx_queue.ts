@@ -30,7 +30,7 @@ import {
 import { Chain, rxFastPath } from "./rx_fast_path.ts";
 
 /** Where a family has what receiving needs. */
-export interface RxPlaces {
+export interface RxOffsets {
   /** Byte offset of the queue's tail register. */
   readonly tail: number;
   /** Byte offset of the register whose ones unmask interrupts. */
@@ -53,9 +53,9 @@ const VLAN_ALLOWANCE = 8;
 
 /**
  * Checksum verdicts of a family, by {@linkcode verdictIndex}. Nothing is said of an L4 checksum that is reported as
- * wrong in a packet of the doubtful type.
+ * wrong in a packet of the unreliable type.
  */
-function verdictsOf({ l4, ip, doubtful }: RxErrors): Uint8Array {
+function verdictsOf({ l4, ip, unreliable }: RxErrors): Uint8Array {
   return Uint8Array.from({ length: 1 << 7 }, (_, index) => {
     const errors = index >>> 2 << 29;
     const type = index >>> 5 << 9;
@@ -67,7 +67,7 @@ function verdictsOf({ l4, ip, doubtful }: RxErrors): Uint8Array {
     }
     if ((index & 1) === 0) return flags;
     if ((errors & l4) === 0) return flags | PacketFlag.L4ChecksumGood;
-    return (type & doubtful) !== 0 ? flags : flags | PacketFlag.L4ChecksumBad;
+    return (type & unreliable) !== 0 ? flags : flags | PacketFlag.L4ChecksumBad;
   });
 }
 
@@ -122,7 +122,7 @@ export class AdvancedRxQueue extends BaseRxQueue {
    * @param registers The card's registers in this isolate.
    * @param places Where this family has what the queue needs.
    */
-  constructor(queue: LocalQueue, registers: Registers, places: RxPlaces) {
+  constructor(queue: LocalQueue, registers: Registers, places: RxOffsets) {
     super(queue);
     const { buffer, rxOffset } = queue.rings;
     this.#ring = new Int32Array(
@@ -173,7 +173,7 @@ export class AdvancedRxQueue extends BaseRxQueue {
     });
   }
 
-  protected override get usual(): boolean {
+  protected override get fastPathReady(): boolean {
     const { words } = this.control;
     return (words[Word.RxHoles] | words[Chain.Head]) === 0;
   }
@@ -183,7 +183,7 @@ export class AdvancedRxQueue extends BaseRxQueue {
   }
 
   /** Puts the ring into its first state, full as far as the pool goes. Returns what to write to the tail. */
-  arm(): number {
+  resetRing(): number {
     const { words, rxSlots } = this.control;
     rxSlots.fill(0);
     this.#ring.fill(0);

@@ -44,7 +44,7 @@ import {
 } from "./tx_fast_path.ts";
 
 /** What a family has of its own for sending. */
-export interface TxPlaces {
+export interface TxOffsets {
   /** Byte offset of the queue's tail register. */
   readonly tail: number;
   /** Largest frame without its check sequence. */
@@ -80,7 +80,7 @@ export class AdvancedTxQueue implements TxQueue {
    * @param registers The card's registers in this isolate.
    * @param places What this family has of its own.
    */
-  constructor(queue: LocalQueue, registers: Registers, places: TxPlaces) {
+  constructor(queue: LocalQueue, registers: Registers, places: TxOffsets) {
     const { rxDepth, txDepth } = queue.config;
     this.index = queue.index;
     this.depth = txDepth;
@@ -106,7 +106,7 @@ export class AdvancedTxQueue implements TxQueue {
   }
 
   /** Puts the ring into its first state. What it held is forgotten, not freed. */
-  arm(): void {
+  resetRing(): void {
     const { words, txSlots } = this.#control;
     txSlots.fill(0);
     this.#ring.fill(0);

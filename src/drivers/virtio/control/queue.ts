@@ -115,7 +115,7 @@ export class ControlQueue {
   }
 
   /** Puts the ring into its first state. The device must not use it. */
-  arm(): void {
+  resetRing(): void {
     this.#ring.clear();
     this.#broken = undefined;
   }

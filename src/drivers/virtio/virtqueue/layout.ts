@@ -111,8 +111,8 @@ const USED_EXTRA_BYTES = 6;
 const USED_ENTRY_BYTES = 8;
 /**
  * How far behind the start of a cache line a used ring begins, for its entries to be aligned to their size. No entry
- * lies in two pages then: QEMU 10.0 writes the rest of one that does into whatever page is next in RAM, where its IOMMU
- * has the pages apart.
+ * lies in two memory then: QEMU 10.0 writes the rest of one that does into whatever page is next in RAM, where its IOMMU
+ * has the memory apart.
  */
 const USED_SHIFT_BYTES = 4;
 /** An event structure (2.8.14). */
@@ -169,7 +169,7 @@ export function virtqueueLayout(
   };
 }
 
-/** Bytes of memory for a virtqueue of `depth` descriptors: whole cache lines, or whole pages of the legacy interface. */
+/** Bytes of memory for a virtqueue of `depth` descriptors: whole cache lines, or whole memory of the legacy interface. */
 export function ringBytes(
   features: AcceptedFeatures,
   depth: number,

@@ -48,8 +48,8 @@ export class PackedRxQueue extends VirtioRxQueue {
     return ((last ^ usedBits(words[State.RxUsed])) & WRAP_BITS) === 0;
   }
 
-  protected override get hidden(): number {
-    return this.control.words[State.RxShown];
+  protected override get unpublished(): number {
+    return this.control.words[State.RxPublished];
   }
 
   protected override setInterrupt(wanted: boolean): void {
@@ -67,12 +67,12 @@ export class PackedRxQueue extends VirtioRxQueue {
     );
   }
 
-  protected override show(): void {
+  protected override publish(): void {
     const { words } = this.control;
     const { depth } = this;
-    const count = words[State.RxShown];
+    const count = words[State.RxPublished];
     // Atomic, so that the descriptors are there before the device's wish is read.
-    Atomics.store(words, State.RxShown, 0);
+    Atomics.store(words, State.RxPublished, 0);
     const behind = words[Word.RxNext] - words[Word.RxHoles];
     const wanted = packedWantsNotification(
       this.views.device,
@@ -111,7 +111,7 @@ export class PackedRxQueue extends VirtioRxQueue {
       if (pool.debug) pool.debugTake(fresh);
     }
     words[Word.RxHoles] -= count;
-    words[State.RxShown] += count;
+    words[State.RxPublished] += count;
     return count;
   }
 
@@ -137,13 +137,13 @@ export class PackedRxQueue extends VirtioRxQueue {
     const { hashReport, buffersMask, oneBuffer, bufferBytes } = this;
     const { descriptors } = this.views;
     const { header, freeStack, lengths, flags, stride } = pool;
-    const { rssHashes, words: pages } = pool;
+    const { rssHashes, words: memory } = pool;
     const mostData = bufferBytes - headerBytes;
     const iovaLow = (pool.iovaLow - headerBytes) | 0;
     const iovaHigh = pool.iovaHigh | 0;
     let next = words[Word.RxNext];
     let bits = usedBits(words[State.RxUsed]);
-    const turned = words[State.RxTurned] !== 0;
+    const outOfOrder = words[State.RxOutOfOrder] !== 0;
     let fill = WRITE_BIT | availableBits(words[State.RxUsed] ^ 1);
     let free = header[0];
     const most = Math.min(depth, handles.length, free);
@@ -151,7 +151,7 @@ export class PackedRxQueue extends VirtioRxQueue {
     let n = 0;
     for (; n < most; n++) {
       const word = next << 2;
-      const id = turned ? ids[next] : next;
+      const id = outOfOrder ? ids[next] : next;
       if (((descriptors[word + 3] ^ (id | bits)) & USED_WORD) !== 0) break;
       const size = descriptors[word + 2] - headerBytes;
       const handle = slots[id];
@@ -159,17 +159,17 @@ export class PackedRxQueue extends VirtioRxQueue {
       if ((size - 1) >>> 0 >= mostData) break;
       const at = (Math.imul(index, stride) >>> 2) + firstHeader;
       if (
-        (pages[at + NetHeader.BUFFERS_WORD] & buffersMask) !== oneBuffer
+        (memory[at + NetHeader.BUFFERS_WORD] & buffersMask) !== oneBuffer
       ) break;
       // Without the feature these bits are 0, unless the device breaks the rules.
-      const said = pages[at];
+      const said = memory[at];
       if ((said & NOT_PLAIN) !== 0) break;
       let flag = (said & dataValid) << VALID_SHIFT;
       if (
-        hashReport && (pages[at + NetHeader.HASH_TYPE_WORD] & 0xffff) !== 0
+        hashReport && (memory[at + NetHeader.HASH_TYPE_WORD] & 0xffff) !== 0
       ) {
         flag |= PacketFlag.RssHash;
-        rssHashes[index] = pages[at + NetHeader.HASH_WORD];
+        rssHashes[index] = memory[at + NetHeader.HASH_WORD];
       }
       lengths[index] = size;
       flags[index] = flag;
@@ -192,7 +192,7 @@ export class PackedRxQueue extends VirtioRxQueue {
     header[0] = free;
     words[Word.RxNext] = next;
     words[State.RxUsed] = bits === 0 ? 0 : 1;
-    words[State.RxShown] += n;
+    words[State.RxPublished] += n;
     this.counters.add("rxPackets", n);
     this.counters.add("rxBytes", bytes);
     return n;
@@ -248,7 +248,7 @@ export class PackedRxQueue extends VirtioRxQueue {
     }
     if (!this.inOrder && rxIds[place] !== id) {
       rxIds[place] = id;
-      words[State.RxTurned] = 1;
+      words[State.RxOutOfOrder] = 1;
     }
     words[State.RunLeft] = ahead + 1;
     words[State.RunBytes] = descriptors[word + 2];

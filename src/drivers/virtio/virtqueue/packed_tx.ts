@@ -54,7 +54,7 @@ export class PackedTxQueue extends VirtioTxQueue {
     const pool = Mempool.of(handles[from]);
     if (this.shares[pool.id] === 0) return 0;
     const { maxEntries } = pool;
-    const { lengths, nextSegments, offloads, stride, words: pages } = pool;
+    const { lengths, nextSegments, offloads, stride, words: memory } = pool;
     const iovaLow = (pool.iovaLow - headerBytes) | 0;
     const iovaHigh = pool.iovaHigh | 0;
     const idBits = pool.id << INDEX_BITS;
@@ -62,7 +62,7 @@ export class PackedTxQueue extends VirtioTxQueue {
       ETHERNET_HEADER_LENGTH;
     const { firstHeader } = this;
     const end = Math.min(to, from + depth - words[State.TxBusy]);
-    const turned = words[State.TxTurned] !== 0;
+    const outOfOrder = words[State.TxOutOfOrder] !== 0;
     const first = words[Word.TxNext];
     const firstBits = availableBits(words[State.TxPosted]);
     // The first of all is not available before it is shown.
@@ -82,14 +82,14 @@ export class PackedTxQueue extends VirtioTxQueue {
       ) break;
       const offset = Math.imul(index, stride);
       const head = (offset >>> 2) + firstHeader;
-      pages[head] = 0;
-      pages[head + 1] = 0;
-      pages[head + 2] = 0;
+      memory[head] = 0;
+      memory[head + 1] = 0;
+      memory[head + 2] = 0;
       if (longHeader) {
-        pages[head + 3] = 0;
-        pages[head + 4] = 0;
+        memory[head + 3] = 0;
+        memory[head + 4] = 0;
       }
-      const id = turned ? ids[next] : next;
+      const id = outOfOrder ? ids[next] : next;
       const word = next << 2;
       descriptors[word] = iovaLow + offset;
       descriptors[word + 1] = iovaHigh;
@@ -118,7 +118,7 @@ export class PackedTxQueue extends VirtioTxQueue {
     this.#heldWord = word;
   }
 
-  protected override show(): void {
+  protected override publish(): void {
     if (this.#heldPlace < 0) return;
     const { words } = this.control;
     storeBarrier();
@@ -238,13 +238,13 @@ export class PackedTxQueue extends VirtioTxQueue {
     const { words, txIds: ids } = this.control;
     const { descriptors } = this.views;
     const { depth } = this;
-    const turned = words[State.TxTurned] !== 0;
+    const outOfOrder = words[State.TxOutOfOrder] !== 0;
     const most = words[State.TxBusy];
     let bits = usedBits(words[State.TxUsed]);
     let at = words[Word.TxClean];
     let n = 0;
     for (; n < most; n++) {
-      const id = turned ? ids[at] : at;
+      const id = outOfOrder ? ids[at] : at;
       if (((descriptors[(at << 2) + 3] ^ (id | bits)) & USED_WORD) !== 0) break;
       if (++at === depth) {
         at = 0;

@@ -110,9 +110,9 @@ export function resetRxRing(queue: LocalQueue): void {
   words[Word.RxNext] = 0;
   words[Word.RxHoles] = rxIds.length;
   words[State.RxUsed] = accepts(featuresOf(queue), "packed") ? 1 : 0;
-  words[State.RxShown] = 0;
+  words[State.RxPublished] = 0;
   words[State.RxAwake] = 0;
-  words[State.RxTurned] = 0;
+  words[State.RxOutOfOrder] = 0;
   words[State.FrameHead] = 0;
   words[State.FrameBytes] = 0;
   words[State.FrameLeft] = 0;
@@ -131,9 +131,9 @@ export function resetTxRing(queue: LocalQueue): void {
   words[Word.TxClean] = 0;
   words[State.TxUsed] = first;
   words[State.TxPosted] = first;
-  words[State.TxShown] = 0;
+  words[State.TxPublished] = 0;
   words[State.TxBusy] = 0;
-  words[State.TxTurned] = 0;
+  words[State.TxOutOfOrder] = 0;
   words[State.Fault] = 0;
 }
 

@@ -96,7 +96,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
   /** Whether events are asked for by index (2.7.7.1, 2.8.10). */
   protected readonly eventIndex: boolean;
   /** How many refilled buffers are worth telling the device. */
-  protected readonly showAt: number;
+  protected readonly publishAt: number;
   /** Buffers that the last {@linkcode takeUsed} took one by one. */
   protected looked = 0;
   readonly #queue: LocalQueue;
@@ -139,7 +139,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     this.hashReport = accepts(features, "hash-report");
     this.inOrder = accepts(features, "in-order");
     this.eventIndex = accepts(features, "event-index");
-    this.showAt = Math.min(SHOW_AT, this.depth >> 2);
+    this.publishAt = Math.min(SHOW_AT, this.depth >> 2);
     const { entrySize } = this.pool;
     this.#bytes = new Uint8Array(this.pool.u8.buffer);
     // The bytes of a frame's later buffers must fit their entries after they were moved up by a header.
@@ -167,22 +167,22 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
   /** Fills holes, the oldest first, as far as the pool goes. Returns how many. */
   protected abstract fillHoles(): number;
   /** Shows the device what it has not seen, and notifies it if it asks for that. */
-  protected abstract show(): void;
+  protected abstract publish(): void;
   /** Buffers that the device was not told of. */
-  protected abstract get hidden(): number;
+  protected abstract get unpublished(): number;
   /** Asks for an interrupt with the next used buffer, or for none. */
   protected abstract setInterrupt(wanted: boolean): void;
   /** True when the device has used a buffer that was not taken yet. */
   protected abstract get arrived(): boolean;
 
   /** Puts the ring into its first state, full as far as the pool goes. What it held is forgotten, not freed. */
-  arm(): void {
+  resetRing(): void {
     resetRxRing(this.#queue);
     if (this.pool.available === 0) {
       throw new PoolError(`the pool of queue ${this.index} is empty`);
     }
     this.fillHoles();
-    this.show();
+    this.publish();
   }
 
   protected override pollRing(batch: Batch): number {
@@ -191,7 +191,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     if (words[Word.Epoch] !== words[Word.RxRenewed]) {
       this.#renew();
       this.fillHoles();
-      this.show();
+      this.publish();
       return 0;
     }
     if (words[State.Fault] !== 0) throw faultError(words);
@@ -206,10 +206,10 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     }
     if (count === 0) {
       if (words[State.Fault] !== 0) throw faultError(words);
-      if (this.hidden > 0) this.show();
+      if (this.unpublished > 0) this.publish();
       return 0;
     }
-    if (this.hidden >= this.showAt) this.show();
+    if (this.unpublished >= this.publishAt) this.publish();
     // It has fired, or is about to.
     if (words[State.RxAwake] !== 0) this.maskIrq();
     return count;
@@ -219,7 +219,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     const { words } = this.control;
     if (this.bus.unmaskInterrupt()) this.#link?.raise();
     // Whoever waits now may not receive again before the device has used what it was not shown.
-    if (this.hidden > 0 && this.holding) this.show();
+    if (this.unpublished > 0 && this.holding) this.publish();
     words[State.RxAwake] = 1;
     this.setInterrupt(true);
     if (!this.arrived) return;
@@ -271,11 +271,11 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
     }
     // The device could change it while it is looked at: each bit is read once.
     const at = index * (pool.stride >>> 2) + this.firstHeader;
-    const { words: pages } = pool;
+    const { words: memory } = pool;
     const skew = this.#skew;
-    const flags = readHeaderWord(pages, at, NetHeader.FLAGS_WORD, skew);
-    const sizes = readHeaderWord(pages, at, NetHeader.SIZES_WORD, skew);
-    const last = readHeaderWord(pages, at, NetHeader.BUFFERS_WORD, skew);
+    const flags = readHeaderWord(memory, at, NetHeader.FLAGS_WORD, skew);
+    const sizes = readHeaderWord(memory, at, NetHeader.SIZES_WORD, skew);
+    const last = readHeaderWord(memory, at, NetHeader.BUFFERS_WORD, skew);
     const buffers = this.#mergeable ? last >>> NetHeader.BUFFERS_SHIFT : 1;
     if (buffers === 0 || buffers > this.depth) {
       return this.fail(Fault.Buffers, buffers, this.depth);

@@ -32,9 +32,9 @@ export class SplitRxQueue extends VirtioRxQueue {
     return index !== this.control.words[State.RxUsed];
   }
 
-  protected override get hidden(): number {
+  protected override get unpublished(): number {
     const { words } = this.control;
-    return (this.#posted(words) - words[State.RxShown]) & 0xffff;
+    return (this.#posted(words) - words[State.RxPublished]) & 0xffff;
   }
 
   /** The available index when all is shown. */
@@ -81,12 +81,12 @@ export class SplitRxQueue extends VirtioRxQueue {
     return count;
   }
 
-  protected override show(): void {
+  protected override publish(): void {
     const { words } = this.control;
     const { driver, device } = this.views;
-    const before = words[State.RxShown];
+    const before = words[State.RxPublished];
     const after = this.#posted(words);
-    words[State.RxShown] = after;
+    words[State.RxPublished] = after;
     storeBarrier();
     Atomics.store(driver, Split.INDEX, after);
     const wanted = splitWantsNotification(
@@ -107,7 +107,7 @@ export class SplitRxQueue extends VirtioRxQueue {
     const arrived = (this.views.device[Split.INDEX] - index) & 0xffff;
     this.looked = 0;
     if (arrived === 0) return 0;
-    const outstanding = (words[State.RxShown] - index) & 0xffff;
+    const outstanding = (words[State.RxPublished] - index) & 0xffff;
     if (arrived > outstanding) {
       this.fail(Fault.Index, arrived, outstanding);
       return 0;
@@ -132,11 +132,11 @@ export class SplitRxQueue extends VirtioRxQueue {
     const { hashReport, buffersMask, oneBuffer } = this;
     const { used, driver, descriptors } = this.views;
     const { header, freeStack, lengths, flags, stride } = pool;
-    const { rssHashes, words: pages } = pool;
+    const { rssHashes, words: memory } = pool;
     const mostData = this.bufferBytes - headerBytes;
     const iovaLow = (pool.iovaLow - headerBytes) | 0;
     const mask = this.#mask;
-    const turned = words[State.RxTurned] !== 0;
+    const outOfOrder = words[State.RxOutOfOrder] !== 0;
     const first = words[State.RxUsed];
     let free = header[0];
     const most = Math.min(arrived, handles.length, free);
@@ -145,24 +145,24 @@ export class SplitRxQueue extends VirtioRxQueue {
     for (; n < most; n++) {
       const place = (first + n) & mask;
       const id = used[place << 1];
-      if (id !== (turned ? ids[place] : place)) break;
+      if (id !== (outOfOrder ? ids[place] : place)) break;
       const size = used[(place << 1) + 1] - headerBytes;
       const handle = slots[id];
       const index = handle & INDEX_MASK;
       if ((size - 1) >>> 0 >= mostData) break;
       const at = (Math.imul(index, stride) >>> 2) + firstHeader;
       if (
-        (pages[at + NetHeader.BUFFERS_WORD] & buffersMask) !== oneBuffer
+        (memory[at + NetHeader.BUFFERS_WORD] & buffersMask) !== oneBuffer
       ) break;
       // Without the feature these bits are 0, unless the device breaks the rules.
-      const said = pages[at];
+      const said = memory[at];
       if ((said & NOT_PLAIN) !== 0) break;
       let flag = (said & dataValid) << VALID_SHIFT;
       if (
-        hashReport && (pages[at + NetHeader.HASH_TYPE_WORD] & 0xffff) !== 0
+        hashReport && (memory[at + NetHeader.HASH_TYPE_WORD] & 0xffff) !== 0
       ) {
         flag |= PacketFlag.RssHash;
-        rssHashes[index] = pages[at + NetHeader.HASH_WORD];
+        rssHashes[index] = memory[at + NetHeader.HASH_WORD];
       }
       lengths[index] = size;
       flags[index] = flag;
@@ -173,7 +173,7 @@ export class SplitRxQueue extends VirtioRxQueue {
         Math.imul(fresh & INDEX_MASK, stride);
       slots[id] = fresh;
       // Not where it stands there already: a store would take the line from the device.
-      if (turned) driver[place + Split.AVAIL_RING] = id;
+      if (outOfOrder) driver[place + Split.AVAIL_RING] = id;
     }
     if (n === 0) return 0;
     header[0] = free;
@@ -220,7 +220,7 @@ export class SplitRxQueue extends VirtioRxQueue {
       }
       if (!this.inOrder && rxIds[place] !== id) {
         rxIds[place] = id;
-        words[State.RxTurned] = 1;
+        words[State.RxOutOfOrder] = 1;
       }
       words[State.RunLeft] = run;
       words[State.RunBytes] = used[place * Split.USED_WORDS + 1];

@@ -39,7 +39,7 @@ export class SplitTxQueue extends VirtioTxQueue {
     const pool = Mempool.of(handles[from]);
     if (this.shares[pool.id] === 0) return 0;
     const { maxEntries } = pool;
-    const { lengths, nextSegments, offloads, stride, words: pages } = pool;
+    const { lengths, nextSegments, offloads, stride, words: memory } = pool;
     const iovaLow = (pool.iovaLow - headerBytes) | 0;
     const iovaHigh = pool.iovaHigh | 0;
     const idBits = pool.id << INDEX_BITS;
@@ -47,7 +47,7 @@ export class SplitTxQueue extends VirtioTxQueue {
       ETHERNET_HEADER_LENGTH;
     const { firstHeader } = this;
     const mask = this.#mask;
-    const turned = words[State.TxTurned] !== 0;
+    const outOfOrder = words[State.TxOutOfOrder] !== 0;
     const end = Math.min(to, from + this.depth - words[State.TxBusy]);
     let next = words[Word.TxNext];
     let posted = words[State.TxPosted];
@@ -64,14 +64,14 @@ export class SplitTxQueue extends VirtioTxQueue {
       ) break;
       const offset = Math.imul(index, stride);
       const head = (offset >>> 2) + firstHeader;
-      pages[head] = 0;
-      pages[head + 1] = 0;
-      pages[head + 2] = 0;
+      memory[head] = 0;
+      memory[head + 1] = 0;
+      memory[head + 2] = 0;
       if (longHeader) {
-        pages[head + 3] = 0;
-        pages[head + 4] = 0;
+        memory[head + 3] = 0;
+        memory[head + 4] = 0;
       }
-      const id = turned ? ids[next] : next;
+      const id = outOfOrder ? ids[next] : next;
       const word = id << 2;
       descriptors[word] = iovaLow + offset;
       descriptors[word + 1] = iovaHigh;
@@ -79,7 +79,7 @@ export class SplitTxQueue extends VirtioTxQueue {
       descriptors[word + 3] = 0;
       slots[id] = handle;
       // Not where it stands there already: a store would take the line from the device.
-      if (turned) driver[(posted & mask) + Split.AVAIL_RING] = id;
+      if (outOfOrder) driver[(posted & mask) + Split.AVAIL_RING] = id;
       next = (next + 1) & mask;
       posted++;
       bytes += size;
@@ -92,13 +92,13 @@ export class SplitTxQueue extends VirtioTxQueue {
     return at - from;
   }
 
-  protected override show(): void {
+  protected override publish(): void {
     const { words } = this.control;
     const { driver, device } = this.views;
-    const before = words[State.TxShown];
+    const before = words[State.TxPublished];
     const after = words[State.TxPosted];
     if (before === after) return;
-    words[State.TxShown] = after;
+    words[State.TxPublished] = after;
     storeBarrier();
     Atomics.store(driver, Split.INDEX, after);
     const wanted = splitWantsNotification(
@@ -137,7 +137,7 @@ export class SplitTxQueue extends VirtioTxQueue {
     } else {
       this.#postChain(handle, next, segments);
       // It has one entry for several descriptors.
-      words[State.TxTurned] = 1;
+      words[State.TxOutOfOrder] = 1;
     }
     driver[(posted & this.#mask) + Split.AVAIL_RING] = id;
     words[State.TxPosted] = (posted + 1) & 0xffff;
@@ -168,7 +168,7 @@ export class SplitTxQueue extends VirtioTxQueue {
     const index = words[State.TxUsed];
     let left = (device[Split.INDEX] - index) & 0xffff;
     if (left === 0) return 0;
-    const posted = (words[State.TxShown] - index) & 0xffff;
+    const posted = (words[State.TxPublished] - index) & 0xffff;
     if (left > posted) {
       this.failIndex(left, posted);
       return 0;
@@ -201,13 +201,13 @@ export class SplitTxQueue extends VirtioTxQueue {
     const { words, txIds: ids } = this.control;
     const { used } = this.views;
     const mask = this.#mask;
-    const turned = words[State.TxTurned] !== 0;
+    const outOfOrder = words[State.TxOutOfOrder] !== 0;
     const entry = words[State.TxUsed];
     const clean = words[Word.TxClean];
     let n = 0;
     for (; n < most; n++) {
       const place = (clean + n) & mask;
-      const id = turned ? ids[place] : place;
+      const id = outOfOrder ? ids[place] : place;
       if (used[((entry + n) & mask) << 1] !== id) break;
     }
     return n;

@@ -12,7 +12,7 @@ export const State = {
   /** Split: the used index up to which receive buffers were taken. Packed: the wrap counter at `RxNext`, 0 or 1. */
   RxUsed: Word.Scratch,
   /** Split: the available index that the device was shown. Packed: buffers posted since it was last asked. */
-  RxShown: Word.Scratch + 1,
+  RxPublished: Word.Scratch + 1,
   /** Not 0: received packets shall raise the interrupt. */
   RxAwake: Word.Scratch + 2,
   /** Handle of the first segment of a frame whose last has not come; 0 for none, or while the rest is thrown away. */
@@ -32,13 +32,13 @@ export const State = {
   /** Split: the available index when all is shown. Packed: the wrap counter at `TxNext`, 0 or 1. */
   TxPosted: Word.Scratch + 8,
   /** Split: the available index that the device was shown. */
-  TxShown: Word.Scratch + 16,
+  TxPublished: Word.Scratch + 16,
   /** Transmit descriptors with the device. */
   TxBusy: Word.Scratch + 9,
   /** Not 0 once a device used receive buffers in another order than it got them: `rxIds` counts. */
-  RxTurned: Word.Scratch + 17,
+  RxOutOfOrder: Word.Scratch + 17,
   /** Not 0 once packets took descriptors in another order than that of the ring: `txIds` counts. */
-  TxTurned: Word.Scratch + 18,
+  TxOutOfOrder: Word.Scratch + 18,
   /** One of {@linkcode Fault}; 0 for none. */
   Fault: Word.Scratch + 10,
   /** The virtqueue where it was seen. */

@@ -148,7 +148,7 @@ export abstract class VirtioTxQueue implements TxQueue {
   }
 
   /** Puts the ring into its first state. What it held is forgotten, not freed. */
-  arm(): void {
+  resetRing(): void {
     resetTxRing(this.#queue);
   }
 
@@ -177,7 +177,7 @@ export abstract class VirtioTxQueue implements TxQueue {
       if (!this.#postSlowly(handles[sent])) break;
       sent++;
     }
-    this.show();
+    this.publish();
     return sent;
   }
 
@@ -214,7 +214,7 @@ export abstract class VirtioTxQueue implements TxQueue {
     descriptors: number,
   ): void;
   /** Shows the device what was posted, and notifies it if it asks for that. */
-  protected abstract show(): void;
+  protected abstract publish(): void;
   /** Frees the packets that the device has finished. Returns the number of descriptors. */
   protected abstract takeFinished(): number;
 
@@ -262,7 +262,7 @@ export abstract class VirtioTxQueue implements TxQueue {
   protected releasePlain(most: number): number {
     const { words, txSlots: slots, txIds: ids } = this.control;
     const { depth } = this;
-    const turned = words[State.TxTurned] !== 0;
+    const outOfOrder = words[State.TxOutOfOrder] !== 0;
     let clean = words[Word.TxClean];
     const first = slots[ids[clean]];
     if (first === 0 || (first & (PART | SPECIAL)) !== 0) return 0;
@@ -274,7 +274,7 @@ export abstract class VirtioTxQueue implements TxQueue {
     let free = header[0];
     let n = 0;
     for (; n < most; n++) {
-      const id = turned ? ids[clean] : clean;
+      const id = outOfOrder ? ids[clean] : clean;
       const handle = slots[id];
       // Marks, other pools and empty slots make it large.
       if ((handle ^ idBits) >>> 0 >= limit) break;
@@ -305,7 +305,7 @@ export abstract class VirtioTxQueue implements TxQueue {
       slots[part] = 0;
       if (ids[clean] !== part) {
         ids[clean] = part;
-        words[State.TxTurned] = 1;
+        words[State.TxOutOfOrder] = 1;
       }
       if (++clean === depth) clean = 0;
       part = (slot & SPECIAL) !== 0 ? links[part] : LAST_LINK;

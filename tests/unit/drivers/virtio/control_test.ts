@@ -232,7 +232,7 @@ function withControlQueue(
   const setup = { ...queue.addresses, size: depth, vector: undefined };
   const ring = deviceRing(table, setup, names.includes("packed"));
   try {
-    queue.arm();
+    queue.resetRing();
     test(queue, ring);
   } finally {
     memory.free();
@@ -264,7 +264,7 @@ for (const names of [[], ["packed"]] as VirtioFeatureName[][]) {
       assertThrows(send, DeviceTimeoutError, "RX_PROMISC");
       assertThrows(send, DeviceFaultError, "did not answer");
       quiet = false;
-      queue.arm();
+      queue.resetRing();
       send();
     }, (ring) => quiet || answerAll(ring, seen));
     assertEquals(seen.map(({ bytes }) => bytes), [[0, 0, 1]]);

@@ -114,7 +114,7 @@ function withRings(kind: Kind, test: (rings: Rings) => void): void {
 function flagsOf(kind: Kind, words: [number, number, number, number]): number {
   let flags = 0;
   withRings(kind, ({ rx, rxRing, pool }) => {
-    rx.arm();
+    rx.resetRing();
     rxRing.set(words);
     const batch = new Batch(4);
     assertEquals(rx.receive(batch), 1);
@@ -126,7 +126,7 @@ function flagsOf(kind: Kind, words: [number, number, number, number]): number {
 Deno.test("e1000 legacy receive: length, status and tag where 317453 section 3.2.3 has them", () => {
   withRings({ model: "82540EM", vlanStrip: true }, (rings) => {
     const { rx, rxRing, pool, writes } = rings;
-    assertEquals(rx.arm(), DEPTH - 1);
+    assertEquals(rx.resetRing(), DEPTH - 1);
     assertEquals([...rxRing.subarray(4, 8)], [
       ...[pool.iovaLow + pool.stride, pool.iovaHigh, 0, 0],
     ]);
@@ -159,7 +159,7 @@ Deno.test("e1000 legacy receive: checksum verdicts, none with IXSM", () => {
 
 Deno.test("e1000 legacy receive: a damaged frame is dropped and counted", () => {
   withRings({ model: "82540EM" }, ({ rx, rxRing }) => {
-    rx.arm();
+    rx.resetRing();
     rxRing.set([0, 0, 60, 0x8003]);
     rxRing.set([0, 0, 61, 0x0003], 4);
     const batch = new Batch(4);
@@ -171,7 +171,7 @@ Deno.test("e1000 legacy receive: a damaged frame is dropped and counted", () => 
 
 Deno.test("e1000 legacy receive: a frame in three buffers is one chain", () => {
   withRings({ model: "82540EM" }, ({ rx, rxRing, pool }) => {
-    rx.arm();
+    rx.resetRing();
     rxRing.set([0, 0, 2048, 0x01]);
     rxRing.set([0, 0, 2048, 0x01], 4);
     const batch = new Batch(4);
@@ -190,7 +190,7 @@ Deno.test("e1000 legacy receive: a frame in three buffers is one chain", () => {
 Deno.test("e1000 extended receive: hash, verdicts and queue 1's tail", () => {
   const kind = { model: "82574L", index: 1 };
   withRings(kind, ({ rx, rxRing, pool, writes }) => {
-    rx.arm();
+    rx.resetRing();
     // Hash of TCP over IPv4, on queue 1; DD, EOP, TCPCS, IPCS.
     rxRing.set([0x101, 0xdeadbeef, 0x63, 60]);
     const batch = new Batch(4);
@@ -212,7 +212,7 @@ Deno.test("e1000 extended receive: hash, verdicts and queue 1's tail", () => {
 for (const model of ["82540EM", "82574L"]) {
   Deno.test(`e1000 transmit on the ${model}: legacy descriptors, the last one reports`, () => {
     withRings({ model }, ({ pool, tx, txRing, writes }) => {
-      tx.arm();
+      tx.resetRing();
       const batch = new Batch(3);
       for (const length of [60, 1514, 2048]) {
         const handle = pool.allocate();
@@ -237,7 +237,7 @@ for (const model of ["82540EM", "82574L"]) {
 
 Deno.test("e1000 transmit: the end of a chain is in its last descriptor alone", () => {
   withRings({ model: "82540EM" }, ({ pool, tx, txRing }) => {
-    tx.arm();
+    tx.resetRing();
     const [head, tail] = [pool.allocate(), pool.allocate()];
     pool.lengths[head & INDEX_MASK] = 2048;
     pool.lengths[tail & INDEX_MASK] = 100;
@@ -253,7 +253,7 @@ Deno.test("e1000 transmit: the end of a chain is in its last descriptor alone", 
 
 Deno.test("e1000 with a vector for each queue unmasks its cause alone", () => {
   withRings({ model: "82574L", index: 1 }, ({ rx, writes }) => {
-    rx.arm();
+    rx.resetRing();
     rx.ackIrq();
     assertEquals(writes, [[IMS, 1 << 21]]);
   });
@@ -262,7 +262,7 @@ Deno.test("e1000 with a vector for each queue unmasks its cause alone", () => {
 Deno.test("e1000 with a shared vector clears the causes before it unmasks", () => {
   withRings({ model: "82540EM", shared: true }, (rings) => {
     const { rx, writes, values, link } = rings;
-    rx.arm();
+    rx.resetRing();
     values.set(ICR, RXT0);
     rx.ackIrq();
     assertEquals(values.has(ICR), false, "read");
@@ -273,7 +273,7 @@ Deno.test("e1000 with a shared vector clears the causes before it unmasks", () =
 
 Deno.test("e1000 with a shared vector passes news of the link on", () => {
   withRings({ model: "82540EM", shared: true }, ({ rx, values, link }) => {
-    rx.arm();
+    rx.resetRing();
     values.set(ICR, LSC);
     rx.ackIrq();
     assertEquals(link.clear(), true);
@@ -283,7 +283,7 @@ Deno.test("e1000 with a shared vector passes news of the link on", () => {
 Deno.test("e1000 with a shared vector loses no frame whose cause it took along", () => {
   withRings({ model: "82540EM", shared: true }, (rings) => {
     const { rx, rxRing, writes, values } = rings;
-    rx.arm();
+    rx.resetRing();
     rxRing.set([0, 0, 60, 0x03]);
     values.set(ICR, RXT0);
     rx.ackIrq();
@@ -294,7 +294,7 @@ Deno.test("e1000 with a shared vector loses no frame whose cause it took along",
 Deno.test("e1000 that polls leaves a shared vector to the link", () => {
   const kind = { model: "82540EM", shared: true, irqTimeoutMs: 0 };
   withRings(kind, ({ rx, writes, values }) => {
-    rx.arm();
+    rx.resetRing();
     values.set(ICR, RXT0);
     rx.ackIrq();
     assertEquals(writes, []);

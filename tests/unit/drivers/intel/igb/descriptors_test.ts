@@ -95,7 +95,7 @@ function receive(
   { rx, rxRing }: Rings,
   words: [info: number, hash: number, status: number, size: number],
 ): number {
-  rx.arm();
+  rx.resetRing();
   rxRing.set(words);
   const batch = new Batch(1);
   assertEquals(rx.receive(batch), 1);
@@ -104,8 +104,8 @@ function receive(
 
 Deno.test("igb: tails and the unmasking register are the queue's own", () => {
   withRings(({ pool, rx, tx, rxRing, writes }) => {
-    rx.arm();
-    tx.arm();
+    rx.resetRing();
+    tx.resetRing();
     rxRing.set([0, 0, 3, 60]);
     rx.receive(new Batch(1));
     const batch = new Batch(1);
@@ -120,7 +120,7 @@ Deno.test("igb: tails and the unmasking register are the queue's own", () => {
 
 Deno.test("igb: a frame of the largest size is a chain with its length in each part", () => {
   withRings(({ pool, tx, txRing }) => {
-    tx.arm();
+    tx.resetRing();
     const sizes = [2048, 2048, 2048, 2048, MAX_FRAME_SIZE - 4 * 2048];
     const handles = sizes.map((size) => {
       const handle = pool.allocate();
@@ -146,7 +146,7 @@ Deno.test("igb: a frame of the largest size is a chain with its length in each p
     );
     chain();
     pool.lengths[handles[4] & INDEX_MASK]++;
-    tx.arm();
+    tx.resetRing();
     assertEquals(tx.send(batch), 1);
     assertEquals(tx.counters.get("txErrors"), 1, "one byte more than that");
   });
@@ -192,7 +192,7 @@ Deno.test("igb: hash and tag are where the descriptor has them", () => {
 
 Deno.test("igb: a damaged frame, bit 31, is freed and counted", () => {
   withRings(({ rx, rxRing }) => {
-    rx.arm();
+    rx.resetRing();
     rxRing.set([0, 0, 0x8000_0003, 60]);
     rxRing.set([0, 0, 3, 61], 4);
     const batch = new Batch(8);

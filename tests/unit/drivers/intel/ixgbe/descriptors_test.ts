@@ -94,7 +94,7 @@ function packets(pool: Mempool, lengths: number[]): Batch {
 
 Deno.test("a receive descriptor is the buffer's address and three zero words", () => {
   withRings(({ pool, rx, rxRing }) => {
-    assertEquals(rx.arm(), RX_DEPTH - 1);
+    assertEquals(rx.resetRing(), RX_DEPTH - 1);
     for (let i = 0; i < RX_DEPTH; i++) {
       const low = pool.iovaLow + i * pool.stride;
       assertEquals([...rxRing.subarray(4 * i, 4 * i + 4)], [
@@ -106,7 +106,7 @@ Deno.test("a receive descriptor is the buffer's address and three zero words", (
 
 Deno.test("a received descriptor is written anew, and the tail stands on the last one", () => {
   withRings(({ rx, rxRing, writes }) => {
-    rx.arm();
+    rx.resetRing();
     for (let i = 0; i < 3; i++) {
       rxRing.set([0x21, 0xdeadbeef, 0x63, 60], 4 * i);
     }
@@ -122,7 +122,7 @@ Deno.test("a received descriptor is written anew, and the tail stands on the las
 
 Deno.test("a packet is one data descriptor, the last of a batch reports", () => {
   withRings(({ pool, tx, txRing, writes }) => {
-    tx.arm();
+    tx.resetRing();
     const batch = packets(pool, [60, 1514]);
     assertEquals(tx.send(batch), 2);
     const low = batch.handles.map((handle) =>
@@ -138,7 +138,7 @@ Deno.test("a packet is one data descriptor, the last of a batch reports", () => 
 
 Deno.test("a chain is one descriptor each, the total in all, the end on the last", () => {
   withRings(({ pool, tx, txRing }) => {
-    tx.arm();
+    tx.resetRing();
     const parts = packets(pool, [2048, 2048, 100]);
     for (let i = 0; i < 2; i++) {
       pool.nextSegments[parts.handles[i] & INDEX_MASK] = parts.handles[i + 1];
@@ -159,7 +159,7 @@ Deno.test("a chain is one descriptor each, the total in all, the end on the last
 
 Deno.test("every 32nd descriptor of a long batch reports, and the last", () => {
   withRings(({ pool, tx, txRing }) => {
-    tx.arm();
+    tx.resetRing();
     tx.send(packets(pool, Array(70).fill(64)));
     const reporting = Array.from({ length: 70 }, (_, i) => i)
       .filter((i) => (txRing[4 * i + 2] & RS) !== 0);
@@ -175,7 +175,7 @@ Deno.test("every 32nd descriptor of a long batch reports, and the last", () => {
 
 Deno.test("a packet with too many parts is given up, not sent", () => {
   withRings(({ pool, tx, writes }) => {
-    tx.arm();
+    tx.resetRing();
     const parts = packets(pool, Array(41).fill(64));
     for (let i = 0; i < 40; i++) {
       pool.nextSegments[parts.handles[i] & INDEX_MASK] = parts.handles[i + 1];
