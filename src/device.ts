@@ -6,7 +6,7 @@
 import { openQueueBus } from "./bus/attach.ts";
 import { isSimAddress, SIM_ADDRESSES } from "./bus/sim/address.ts";
 import { SimBusDevice, type SimControls } from "./bus/sim/device.ts";
-import { VfioBusDevice, vfioObstacle } from "./bus/vfio/device.ts";
+import { VfioBusDevice, whyNotVfio } from "./bus/vfio/device.ts";
 import {
   isVhostUserAddress,
   VHOST_USER_ADDRESSES,
@@ -117,16 +117,16 @@ export interface DeviceListing {
   /** The link as the kernel's driver sees it; undefined while none has the card. */
   readonly link: string | undefined;
   /** Why it cannot be opened; undefined when it can. */
-  readonly obstacle: string | undefined;
+  readonly reason: string | undefined;
 }
 
-function obstacle(card: PciFunction): string | undefined {
+function whyNotOpenable(card: PciFunction): string | undefined {
   if (findModel(card.ids) === undefined) {
     return `${card.address} (${
       formatIds(card.ids)
     }) is known to no driver here`;
   }
-  return vfioObstacle(card)?.message;
+  return whyNotVfio(card)?.message;
 }
 
 /** The forms of other addresses, and every Ethernet card on the PCI bus. */
@@ -140,7 +140,7 @@ export function listDevices(): DeviceListing[] {
     numaNode: -1,
     iommuGroup: undefined,
     link: undefined,
-    obstacle: undefined,
+    reason: undefined,
   }));
   const pci = listPciEthernet().map((card): DeviceListing => ({
     address: card.address,
@@ -150,7 +150,7 @@ export function listDevices(): DeviceListing[] {
     numaNode: card.numaNode,
     iommuGroup: card.iommuGroup,
     link: card.link,
-    obstacle: obstacle(card),
+    reason: whyNotOpenable(card),
   }));
   return [...others, ...pci];
 }

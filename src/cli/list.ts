@@ -43,12 +43,12 @@ function text(devices: readonly DeviceListing[]): string {
     device.iommuGroup ?? "-",
     device.kernelDriver ?? "-",
     device.link ?? "-",
-    device.obstacle === undefined ? "yes" : "no",
+    device.reason === undefined ? "yes" : "no",
     device.name,
   ]);
-  const obstacles = devices.filter(({ obstacle }) => obstacle !== undefined);
+  const reasons = devices.filter(({ reason }) => reason !== undefined);
   return [
     formatTable(COLUMNS, rows),
-    ...obstacles.map(({ obstacle }) => `${obstacle}.`),
+    ...reasons.map(({ reason }) => `${reason}.`),
   ].join("\n\n");
 }

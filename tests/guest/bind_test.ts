@@ -47,7 +47,7 @@ scenario("ixl list says who has a card and what to do", async (guest) => {
   const card = await listing(guest, address);
   assertEquals(card.kernelDriver, "igb");
   assertEquals(card.ids, "8086:10c9");
-  assertStringIncludes(card.obstacle!, `ixl bind ${address}`);
+  assertStringIncludes(card.reason!, `ixl bind ${address}`);
 });
 
 scenario(

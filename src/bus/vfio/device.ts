@@ -132,8 +132,8 @@ export class VfioBusDevice implements BarBusDevice {
         `there is no network card "${address}": \`ixl list\` shows what there is`,
       );
     }
-    const obstacle = vfioObstacle(card, unsafeNoIommu);
-    if (obstacle !== undefined) throw obstacle;
+    const reason = whyNotVfio(card, unsafeNoIommu);
+    if (reason !== undefined) throw reason;
     const group = { number: card.iommuGroup!, noIommu: card.noIommu };
     const file = VfioContainer.open(address, group);
     if (card.noIommu) log("warn", address, NO_IOMMU_WARNING);
@@ -233,7 +233,7 @@ export class VfioBusDevice implements BarBusDevice {
 }
 
 /** Why a card cannot be opened over VFIO; undefined when nothing is known to be in the way. */
-export function vfioObstacle(
+export function whyNotVfio(
   card: PciFunction,
   unsafeNoIommu = false,
 ): IxlError | undefined {

@@ -25,7 +25,7 @@ export class LinkWatch {
   readonly #listeners = new Set<(state: LinkState | undefined) => void>();
   #loop: Promise<void> | undefined;
   /** Why the link could not be read the last time. */
-  #obstacle = "";
+  #reason = "";
   #stopped = false;
 
   /**
@@ -91,15 +91,15 @@ export class LinkWatch {
     try {
       if (raised) this.#source.acknowledgeLink();
       const state = this.#source.link();
-      this.#obstacle = "";
+      this.#reason = "";
       return state;
     } catch (error) {
-      const obstacle = String(error);
+      const reason = String(error);
       // The device may do this at each look.
-      if (obstacle !== this.#obstacle && !this.#stopped) {
-        log("warn", "link", `its state cannot be read: ${obstacle}`);
+      if (reason !== this.#reason && !this.#stopped) {
+        log("warn", "link", `its state cannot be read: ${reason}`);
       }
-      this.#obstacle = obstacle;
+      this.#reason = reason;
       return undefined;
     }
   }

@@ -85,7 +85,7 @@ export class Lifecycle {
   #failed = false;
   #watch: ReturnType<typeof setInterval> | undefined;
   /** Why it did not come back the last time. */
-  #obstacle = "";
+  #reason = "";
 
   /** @param options The device, and whom to tell. */
   constructor(options: LifecycleOptions) {
@@ -325,7 +325,7 @@ export class Lifecycle {
       await this.#transport.reset();
       if (isClosed()) return false;
       await this.#inTurn(() => this.#renew());
-      this.#obstacle = "";
+      this.#reason = "";
       this.#warn("is back");
       return true;
     } catch (error) {
@@ -336,10 +336,10 @@ export class Lifecycle {
   }
 
   /** Many attempts fail for the same reason. */
-  #warnOnce(obstacle: string): void {
-    if (obstacle === this.#obstacle) return;
-    this.#obstacle = obstacle;
-    this.#warn(obstacle);
+  #warnOnce(reason: string): void {
+    if (reason === this.#reason) return;
+    this.#reason = reason;
+    this.#warn(reason);
   }
 
   #inTurn(action: () => Promise<void>): Promise<void> {

@@ -218,9 +218,9 @@ Deno.test("--version prints the version", async () => {
 Deno.test("list --json gives addresses that can be opened", async () => {
   const { code, out } = await ixl("list", "--json");
   assertEquals(code, 0);
-  const devices = JSON.parse(out) as { address: string; obstacle: unknown }[];
+  const devices = JSON.parse(out) as { address: string; reason: unknown }[];
   const loopback = devices.find(({ address }) => address === "sim:loopback");
-  assertEquals(loopback?.obstacle, null);
+  assertEquals(loopback?.reason, null);
 });
 
 Deno.test("list prints a table", async () => {

@@ -2,7 +2,7 @@
  * Memory for cards behind no IOMMU: pages that are neighbours, picked from what a fake kernel hands out.
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { vfioObstacle } from "../../../../src/bus/vfio/device.ts";
+import { whyNotVfio } from "../../../../src/bus/vfio/device.ts";
 import { completeConfig, type DeviceOptions } from "../../../../src/config.ts";
 import {
   ContiguousPages,
@@ -184,18 +184,18 @@ const CARD: PciFunction = {
 };
 
 Deno.test("a card behind an IOMMU refuses to do without", () => {
-  assertEquals(vfioObstacle(CARD), undefined);
-  const obstacle = vfioObstacle(CARD, true);
-  assert(obstacle instanceof ConfigError);
-  assertEquals(obstacle.field, "unsafeNoIommu");
+  assertEquals(whyNotVfio(CARD), undefined);
+  const reason = whyNotVfio(CARD, true);
+  assert(reason instanceof ConfigError);
+  assertEquals(reason.field, "unsafeNoIommu");
 });
 
 Deno.test("a card behind no IOMMU opens only where that is accepted", () => {
   const card = { ...CARD, noIommu: true };
-  assertEquals(vfioObstacle(card, true), undefined);
+  assertEquals(whyNotVfio(card, true), undefined);
   for (const iommuGroup of ["7", undefined]) {
-    const obstacle = vfioObstacle({ ...card, iommuGroup });
-    assertEquals(obstacle?.code, "not-supported");
-    assert(obstacle?.message.includes("unsafeNoIommu: true"));
+    const reason = whyNotVfio({ ...card, iommuGroup });
+    assertEquals(reason?.code, "not-supported");
+    assert(reason?.message.includes("unsafeNoIommu: true"));
   }
 });
