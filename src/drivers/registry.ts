@@ -23,30 +23,11 @@ import {
   VENDOR_VIRTIO,
 } from "../pci/ids.ts";
 import type { BaseDevice } from "./device/base_device.ts";
-import {
-  CHIP_82540EM,
-  CHIP_82545EM,
-  CHIP_82574L,
-  CHIP_82583V,
-  type ChipModel as E1000Model,
-} from "./intel/e1000/chip.ts";
-import { DRIVER as E1000, E1000Device } from "./intel/e1000/device.ts";
-import { E1000RxQueue, E1000TxQueue } from "./intel/e1000/queues.ts";
-import {
-  CHIP_82576,
-  CHIP_I350,
-  type ChipModel as IgbModel,
-} from "./intel/igb/chip.ts";
-import { DRIVER as IGB, IgbDevice } from "./intel/igb/device.ts";
-import { IgbRxQueue, IgbTxQueue } from "./intel/igb/queues.ts";
-import {
-  CHIP_82599,
-  CHIP_X540,
-  CHIP_X550,
-  type ChipModel,
-} from "./intel/ixgbe/chip.ts";
-import { DRIVER as IXGBE, IxgbeDevice } from "./intel/ixgbe/device.ts";
-import { IxgbeRxQueue, IxgbeTxQueue } from "./intel/ixgbe/queues.ts";
+import { IntelCard } from "./intel/card.ts";
+import { E1000 } from "./intel/e1000/family.ts";
+import type { IntelChip, IntelFamily } from "./intel/family.ts";
+import { IGB } from "./intel/igb/family.ts";
+import { IXGBE } from "./intel/ixgbe/family.ts";
 import { DRIVER as VIRTIO, VirtioDevice } from "./virtio/device.ts";
 import { openPciTransport } from "../bus/virtio/pci/open.ts";
 import { createRxQueue, createTxQueue } from "./virtio/virtqueue/pair.ts";
@@ -67,33 +48,30 @@ interface Entry extends Model {
   open(bus: PciBusDevice, config: DeviceConfig): BaseDevice;
 }
 
-function igb(device: number, name: string, chip: IgbModel): Entry {
-  return {
-    vendor: VENDOR_INTEL,
-    device,
-    name,
-    driver: IGB,
-    open: (bus, config) => new IgbDevice(bus, config, chip),
-  };
+/** Makes a queue pair in an isolate that got its description and opened its bus. */
+type Attach = (description: QueueDescription, bus: QueueBus) => QueuePair;
+
+/** A driver: its cards, and how its queues are attached. */
+interface Driver {
+  readonly name: string;
+  readonly entries: readonly Entry[];
+  readonly attach: Attach;
 }
 
-function ixgbe(device: number, name: string, chip: ChipModel): Entry {
+function intel<Chip extends IntelChip>(family: IntelFamily<Chip>): Driver {
   return {
-    vendor: VENDOR_INTEL,
-    device,
-    name,
-    driver: IXGBE,
-    open: (bus, config) => new IxgbeDevice(bus, config, chip),
-  };
-}
-
-function e1000(device: number, name: string, chip: E1000Model): Entry {
-  return {
-    vendor: VENDOR_INTEL,
-    device,
-    name,
-    driver: E1000,
-    open: (bus, config) => new E1000Device(bus, config, chip),
+    name: family.driver,
+    entries: family.cards.map(([device, name, model]) => ({
+      vendor: VENDOR_INTEL,
+      device,
+      name,
+      driver: family.driver,
+      open: (bus, config) => new IntelCard(bus, config, family, model),
+    })),
+    attach: (description, bus) => {
+      const card = bus as RegisterQueueBus;
+      return family.makePair(description, card, () => card.unmaskInterrupt());
+    },
   };
 }
 
@@ -116,64 +94,25 @@ function withBars(bus: PciBusDevice): BarBusDevice {
   );
 }
 
-const ENTRIES: readonly Entry[] = [
-  e1000(0x100e, "Intel 82540EM (PRO/1000 MT)", CHIP_82540EM),
-  e1000(0x100f, "Intel 82545EM (PRO/1000 MT)", CHIP_82545EM),
-  e1000(0x10d3, "Intel 82574L (Gigabit CT)", CHIP_82574L),
-  e1000(0x10f6, "Intel 82574LA", CHIP_82574L),
-  e1000(0x150c, "Intel 82583V", CHIP_82583V),
-  igb(0x10c9, "Intel 82576 (ET)", CHIP_82576),
-  igb(0x10e6, "Intel 82576 (EF, fibre)", CHIP_82576),
-  igb(0x10e7, "Intel 82576 (SerDes)", CHIP_82576),
-  igb(0x10e8, "Intel 82576 (ET, quad)", CHIP_82576),
-  igb(0x150a, "Intel 82576NS", CHIP_82576),
-  igb(0x1518, "Intel 82576NS (SerDes)", CHIP_82576),
-  igb(0x150d, "Intel 82576 (SerDes, quad)", CHIP_82576),
-  igb(0x1526, "Intel 82576 (ET2, quad)", CHIP_82576),
-  igb(0x1521, "Intel I350 (copper)", CHIP_I350),
-  igb(0x1522, "Intel I350 (fibre)", CHIP_I350),
-  igb(0x1523, "Intel I350 (SerDes)", CHIP_I350),
-  igb(0x1524, "Intel I350 (SGMII)", CHIP_I350),
-  igb(0x1546, "Intel I350 (device 1546)", CHIP_I350),
-  ixgbe(0x10fb, "Intel 82599ES (X520, SFP+)", CHIP_82599),
-  ixgbe(0x1507, "Intel 82599ES (SFP+, extended)", CHIP_82599),
-  ixgbe(0x1529, "Intel 82599 (SFP+ FCoE)", CHIP_82599),
-  ixgbe(0x154a, "Intel 82599 (quad SFP+)", CHIP_82599),
-  ixgbe(0x154d, "Intel 82599ES (X520, SFP+)", CHIP_82599),
-  ixgbe(0x1557, "Intel 82599EN (X520-1, SFP+)", CHIP_82599),
-  ixgbe(0x1528, "Intel X540-T2 (10GBASE-T)", CHIP_X540),
-  ixgbe(0x1560, "Intel X540-T1 (10GBASE-T)", CHIP_X540),
-  ixgbe(0x1563, "Intel X550-T2 (10GBASE-T)", CHIP_X550),
-  ixgbe(0x15d1, "Intel X550-T1 (10GBASE-T)", CHIP_X550),
-  virtio(0x1000, "Virtio network device (transitional or legacy)"),
-  virtio(0x1041, "Virtio network device"),
+/** All drivers. A family of Intel cards is one line here and a folder of its own. */
+const DRIVERS: readonly Driver[] = [
+  intel(E1000),
+  intel(IGB),
+  intel(IXGBE),
+  {
+    name: VIRTIO,
+    entries: [
+      virtio(0x1000, "Virtio network device (transitional or legacy)"),
+      virtio(0x1041, "Virtio network device"),
+    ],
+    attach: (description, bus) => ({
+      rx: createRxQueue(description, bus as VirtioQueueBus),
+      tx: createTxQueue(description, bus as VirtioQueueBus),
+    }),
+  },
 ];
 
-type Attach<Bus extends QueueBus> = (
-  description: QueueDescription,
-  bus: Bus,
-) => QueuePair;
-
-/** How each driver of a card makes its queues from their description. */
-const ATTACH: Readonly<Record<string, Attach<RegisterQueueBus>>> = {
-  [E1000]: (description, bus) => ({
-    rx: new E1000RxQueue(description, bus),
-    tx: new E1000TxQueue(description, bus),
-  }),
-  [IGB]: (description, bus) => ({
-    rx: new IgbRxQueue(description, bus),
-    tx: new IgbTxQueue(description, bus),
-  }),
-  [IXGBE]: (description, bus) => ({
-    rx: new IxgbeRxQueue(description, bus),
-    tx: new IxgbeTxQueue(description, bus),
-  }),
-};
-
-const attachVirtio: Attach<VirtioQueueBus> = (description, bus) => ({
-  rx: createRxQueue(description, bus),
-  tx: createTxQueue(description, bus),
-});
+const ENTRIES = DRIVERS.flatMap(({ entries }) => entries);
 
 /** Every card that a driver here knows. */
 export const MODELS: readonly Model[] = ENTRIES;
@@ -234,10 +173,7 @@ export function attachPair(
   description: QueueDescription,
   bus: QueueBus,
 ): QueuePair {
-  if (description.driver === VIRTIO) {
-    return attachVirtio(description, bus as VirtioQueueBus);
-  }
-  const attach = ATTACH[description.driver];
-  if (attach !== undefined) return attach(description, bus as RegisterQueueBus);
+  const driver = DRIVERS.find(({ name }) => name === description.driver);
+  if (driver !== undefined) return driver.attach(description, bus);
   throw new NotSupportedError(`there is no driver ${description.driver}`);
 }

@@ -62,6 +62,14 @@ const MULTICAST_BIT = 1;
 
 type Timer = ReturnType<typeof setInterval>;
 
+/** Where the rings of a queue lie for the device. */
+export interface RingAddresses {
+  /** The receive ring. */
+  readonly rx: bigint;
+  /** The transmit ring. */
+  readonly tx: bigint;
+}
+
 /** The halves of a queue pair in this isolate. */
 export interface LocalPair extends QueuePair {
   readonly rx: BaseRxQueue;
@@ -547,7 +555,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   }
 
   /** Where the rings of a queue lie for the chip. */
-  protected ringAddresses(index: number): { rx: bigint; tx: bigint } {
+  protected ringAddresses(index: number): RingAddresses {
     const { rxIova, txIova } = this.#queue(index);
     return { rx: rxIova, tx: txIova };
   }

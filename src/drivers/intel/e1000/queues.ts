@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { RegisterQueueBus, Registers } from "../../../bus/bus.ts";
+import type { Registers } from "../../../bus/bus.ts";
 import { IrqLine } from "../../../irq/line.ts";
 import { AdvancedRxQueue } from "../ring/rx_queue.ts";
 import type { LocalQueue } from "../../queue/rx_queue.ts";
@@ -18,25 +18,32 @@ import { AdvancedTxQueue } from "../ring/tx_queue.ts";
 
 /** The receive half of a queue pair. */
 export class E1000RxQueue extends AdvancedRxQueue {
-  readonly #bus: RegisterQueueBus;
+  readonly #registers: Registers;
+  readonly #unmaskInterrupt: () => void;
   /** Where to tell of the link, when the queue shares its interrupt with it. */
   readonly #link: IrqLine | undefined;
   readonly #polls: boolean;
 
   /**
    * @param queue Which queue, and its memory.
-   * @param bus The card's registers in this isolate.
+   * @param registers The card's registers in this isolate.
+   * @param unmaskInterrupt Lets the next interrupt through where the vector is shared.
    */
-  constructor(queue: LocalQueue, bus: RegisterQueueBus) {
+  constructor(
+    queue: LocalQueue,
+    registers: Registers,
+    unmaskInterrupt: () => void,
+  ) {
     const legacy = chipNamed(queue.model).generation === "8254x";
-    super(queue, bus, {
+    super(queue, registers, {
       ...(legacy ? LEGACY_RX : EXTENDED_RX),
       tail: offsetOf(RDT, queue.index),
       unmask: offsetOf(IMS),
       unmaskBit: QUEUE_CAUSES[queue.index],
       bufferBytes: rxBufferBytes(queue.pool.entrySize),
     });
-    this.#bus = bus;
+    this.#registers = registers;
+    this.#unmaskInterrupt = unmaskInterrupt;
     this.#polls = queue.config.irqTimeoutMs === 0;
     this.#link = queue.linkFd === undefined
       ? undefined
@@ -54,12 +61,12 @@ export class E1000RxQueue extends AdvancedRxQueue {
    * and a frame that arrived before is announced again, as its interrupt would come never more.
    */
   #unmaskShared(link: IrqLine): void {
-    const bus = this.#bus;
-    const causes = bus.read32(ICR.offset);
+    const registers = this.#registers;
+    const causes = registers.read32(ICR.offset);
     if ((causes & ICR.bits.LSC) !== 0) link.raise();
-    bus.write32(IMS.offset, SHARED_QUEUE_CAUSE | ICR.bits.LSC);
-    if (this.arrived) bus.write32(ICS.offset, SHARED_QUEUE_CAUSE);
-    bus.unmaskInterrupt();
+    registers.write32(IMS.offset, SHARED_QUEUE_CAUSE | ICR.bits.LSC);
+    if (this.arrived) registers.write32(ICS.offset, SHARED_QUEUE_CAUSE);
+    this.#unmaskInterrupt();
   }
 }
 

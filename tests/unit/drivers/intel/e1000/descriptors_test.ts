@@ -96,7 +96,7 @@ function withRings(kind: Kind, test: (rings: Rings) => void): void {
   try {
     test({
       pool,
-      rx: new E1000RxQueue(queue, bus),
+      rx: new E1000RxQueue(queue, bus, bus.unmaskInterrupt),
       tx: new E1000TxQueue(queue, bus),
       rxRing: new Uint32Array(buffer, 0, DEPTH * 4),
       txRing: new Uint32Array(buffer, DEPTH * 16),
