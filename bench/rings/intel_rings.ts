@@ -159,7 +159,10 @@ export class IntelRings {
     };
     // All descriptors begin as holes, which the first receive fills.
     words[Word.RxHoles] = ring;
-    this.pair = attachPair(description as QueueDescription, bus);
+    this.pair = attachPair(description as QueueDescription, {
+      kind: "registers",
+      bus,
+    });
     this.pair.rx.receive(new Batch(1));
     this.step = cardOf(layout, { rx, tx, words, frameBytes });
   }

@@ -4,25 +4,25 @@
  * @module
  */
 import type { BusDescription } from "./description.ts";
-import type { QueueBus } from "./bus.ts";
+import type { OpenedBus } from "./virtio/transport.ts";
 import { SimRegisters } from "./sim/channel.ts";
 import { VirtioPortNotifier } from "./virtio/pci/notifier.ts";
 import { MappedRegisters } from "./vfio/registers.ts";
 import { VirtioPciNotifier } from "./virtio/pci/notifier.ts";
 import { VhostUserNotifier } from "./vhost_user/notifier.ts";
 
-/** Opens what `BusDevice.describe()` described: a RegisterQueueBus of a card, a VirtioQueueBus of a virtio device. */
-export function openQueueBus(description: BusDescription): QueueBus {
+/** Opens what `BusDevice.describe()` described. */
+export function openQueueBus(description: BusDescription): OpenedBus {
   switch (description.kind) {
     case "sim":
-      return new SimRegisters(description);
+      return { kind: "registers", bus: new SimRegisters(description) };
     case "vfio":
-      return new MappedRegisters(description);
+      return { kind: "registers", bus: new MappedRegisters(description) };
     case "virtio-pci":
-      return new VirtioPciNotifier(description);
+      return { kind: "virtio", bus: new VirtioPciNotifier(description) };
     case "virtio-ports":
-      return new VirtioPortNotifier(description);
+      return { kind: "virtio", bus: new VirtioPortNotifier(description) };
     case "vhost-user":
-      return new VhostUserNotifier(description);
+      return { kind: "virtio", bus: new VhostUserNotifier(description) };
   }
 }

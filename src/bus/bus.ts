@@ -97,20 +97,31 @@ export interface BusDevice {
 }
 
 /** A device with registers and a PCI configuration space. */
-export interface PciBusDevice extends BusDevice {
+interface PciDevice extends BusDevice {
   /** Base address register 0. */
   readonly registers: Registers;
   /** PCI configuration space. */
   readonly config: ConfigSpace;
 }
 
+/** A PCI device of which base address register 0 alone can be reached. */
+export interface RegisterBusDevice extends PciDevice {
+  /** What kind of bus it is on. */
+  readonly kind: "registers";
+}
+
 /** A PCI device whose other base address registers can be reached too, until it is closed. */
-export interface BarBusDevice extends PciBusDevice {
+export interface BarBusDevice extends PciDevice {
+  /** What kind of bus it is on. */
+  readonly kind: "bars";
   /** Maps a base address register. Throws a NotSupportedError where there is none. */
   mapBar(index: number): MappedBar;
   /** Opens a base address register of I/O ports. Throws a NotSupportedError where there is none. */
   openPorts(index: number): IoPorts;
 }
+
+/** A device on PCI. */
+export type PciBusDevice = RegisterBusDevice | BarBusDevice;
 
 /** A base address register, mapped. */
 export interface MappedBar {

@@ -3,16 +3,8 @@
  *
  * @module
  */
-import type {
-  BarBusDevice,
-  PciBusDevice,
-  QueueBus,
-  RegisterQueueBus,
-} from "../bus/bus.ts";
-import type {
-  VirtioBusDevice,
-  VirtioQueueBus,
-} from "../bus/virtio/transport.ts";
+import type { BarBusDevice, PciBusDevice } from "../bus/bus.ts";
+import type { OpenedBus, VirtioBusDevice } from "../bus/virtio/transport.ts";
 import type { DeviceConfig } from "../config.ts";
 import type { Device, QueueDescription, QueuePair } from "../device_api.ts";
 import { NotSupportedError } from "../errors.ts";
@@ -49,7 +41,7 @@ interface Entry extends Model {
 }
 
 /** Makes a queue pair in an isolate that got its description and opened its bus. */
-type Attach = (description: QueueDescription, bus: QueueBus) => QueuePair;
+type Attach = (description: QueueDescription, bus: OpenedBus) => QueuePair;
 
 /** A driver: its cards, and how its queues are attached. */
 interface Driver {
@@ -68,9 +60,10 @@ function intel<Chip extends IntelChip>(family: IntelFamily<Chip>): Driver {
       driver: family.driver,
       open: (bus, config) => new IntelCard(bus, config, family, model),
     })),
-    attach: (description, bus) => {
-      const card = bus as RegisterQueueBus;
-      return family.makePair(description, card, () => card.unmaskInterrupt());
+    attach: (description, opened) => {
+      if (opened.kind !== "registers") throw wrongBus(description, opened);
+      const { bus } = opened;
+      return family.makePair(description, bus, () => bus.unmaskInterrupt());
     },
   };
 }
@@ -88,7 +81,7 @@ function virtio(device: number, name: string): Entry {
 
 /** The registers of a virtio device may lie in any base address register. */
 function withBars(bus: PciBusDevice): BarBusDevice {
-  if ("mapBar" in bus) return bus as BarBusDevice;
+  if (bus.kind === "bars") return bus;
   throw new NotSupportedError(
     `${bus.address} is on a bus that maps base address register 0 alone`,
   );
@@ -105,12 +98,19 @@ const DRIVERS: readonly Driver[] = [
       virtio(0x1000, "Virtio network device (transitional or legacy)"),
       virtio(0x1041, "Virtio network device"),
     ],
-    attach: (description, bus) => ({
-      rx: createRxQueue(description, bus as VirtioQueueBus),
-      tx: createTxQueue(description, bus as VirtioQueueBus),
-    }),
+    attach: (description, opened) => {
+      if (opened.kind !== "virtio") throw wrongBus(description, opened);
+      return {
+        rx: createRxQueue(description, opened.bus),
+        tx: createTxQueue(description, opened.bus),
+      };
+    },
   },
 ];
+
+function wrongBus({ driver }: QueueDescription, { kind }: OpenedBus): Error {
+  return new TypeError(`a queue of ${driver} is not reached by ${kind}`);
+}
 
 const ENTRIES = DRIVERS.flatMap(({ entries }) => entries);
 
@@ -158,7 +158,7 @@ function createDevice(
   bus: PciBusDevice | VirtioBusDevice,
   config: DeviceConfig,
 ): BaseDevice {
-  if ("virtio" in bus) return new VirtioDevice(bus, config, bus.virtio);
+  if (bus.kind === "virtio") return new VirtioDevice(bus, config, bus.virtio);
   const entry = findEntry(bus.ids);
   if (entry !== undefined) return entry.open(bus, config);
   throw new NotSupportedError(
@@ -171,7 +171,7 @@ function createDevice(
 /** Makes a queue pair usable in the isolate that got its description and opened the registers. */
 export function attachPair(
   description: QueueDescription,
-  bus: QueueBus,
+  bus: OpenedBus,
 ): QueuePair {
   const driver = DRIVERS.find(({ name }) => name === description.driver);
   if (driver !== undefined) return driver.attach(description, bus);

@@ -10,7 +10,7 @@ import type { Violation } from "../../sim/violations.ts";
 import type {
   ConfigSpace,
   InterruptVectors,
-  PciBusDevice,
+  RegisterBusDevice,
   Registers,
 } from "../bus.ts";
 import type { SimBusDescription } from "../description.ts";
@@ -40,7 +40,8 @@ export interface SimControls {
 }
 
 /** A software card, opened. */
-export class SimBusDevice implements PciBusDevice, SimControls {
+export class SimBusDevice implements RegisterBusDevice, SimControls {
+  readonly kind = "registers" as const;
   readonly address: string;
   readonly numaNode: number = -1;
   readonly removal = undefined;

@@ -65,6 +65,7 @@ export type VfioOptions = Pick<DeviceConfig, "interrupts" | "unsafeNoIommu">;
 
 /** A card that is bound to vfio-pci, opened. */
 export class VfioBusDevice implements BarBusDevice {
+  readonly kind = "bars" as const;
   readonly address: string;
   readonly ids: PciIds;
   readonly numaNode: number;

@@ -25,6 +25,7 @@ const IDS: PciIds = {
 
 /** A backend, which is met when its virtio device is reset. */
 export class VhostUserBusDevice implements VirtioBusDevice {
+  readonly kind = "virtio" as const;
   readonly address: string;
   readonly ids = IDS;
   readonly numaNode: number = -1;

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { BusDevice, QueueBus } from "../bus.ts";
+import type { BusDevice, QueueBus, RegisterQueueBus } from "../bus.ts";
 import type { BusDescription } from "../description.ts";
 
 /** What to look at when a virtio device does not answer. */
@@ -107,6 +107,13 @@ export interface VirtioTransport extends VirtioQueueBus {
 
 /** A virtio device that is not on PCI. */
 export interface VirtioBusDevice extends BusDevice {
+  /** What kind of bus it is on. */
+  readonly kind: "virtio";
   /** The device. */
   readonly virtio: VirtioTransport;
 }
+
+/** A bus in an isolate that only uses a device's queues. */
+export type OpenedBus =
+  | { readonly kind: "registers"; readonly bus: RegisterQueueBus }
+  | { readonly kind: "virtio"; readonly bus: VirtioQueueBus };

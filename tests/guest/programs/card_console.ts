@@ -18,7 +18,6 @@ import {
 } from "@ixl/deno";
 import { swapMacs } from "@ixl/deno/net";
 import { openQueueBus } from "../../../src/bus/attach.ts";
-import type { VirtioQueueBus } from "../../../src/bus/virtio/transport.ts";
 import { PoolSet } from "../../../src/dma/pool_set.ts";
 import type { DmaDomain } from "../../../src/dma/domain.ts";
 import { accepts } from "../../../src/drivers/virtio/features.ts";
@@ -242,7 +241,8 @@ export class CardConsole {
       new Uint16Array(rings.buffer, available)[Split.INDEX] = config.txDepth +
         1;
     }
-    (openQueueBus(bus) as VirtioQueueBus).notify(1);
+    const opened = openQueueBus(bus);
+    if (opened.kind === "virtio") opened.bus.notify(1);
   }
 
   /** Sends back what comes, its addresses swapped. */

@@ -5,7 +5,7 @@ import type { BusDescription } from "../../../src/bus/description.ts";
 import type {
   ConfigSpace,
   InterruptVectors,
-  PciBusDevice,
+  RegisterBusDevice,
   Registers,
 } from "../../../src/bus/bus.ts";
 import type { DmaDomain } from "../../../src/dma/domain.ts";
@@ -49,7 +49,8 @@ export interface DirectBusOptions {
 }
 
 /** One card, stepped by reads, by a timer while the test waits, and by {@linkcode step}. */
-export class DirectBus implements PciBusDevice {
+export class DirectBus implements RegisterBusDevice {
+  readonly kind = "registers" as const;
   readonly address: string = "test:0";
   readonly removal = undefined;
   readonly numaNode: number = -1;

@@ -6,7 +6,7 @@ import type { BusDescription } from "../../../src/bus/description.ts";
 import type {
   ConfigSpace,
   InterruptVectors,
-  PciBusDevice,
+  RegisterBusDevice,
   Registers,
 } from "../../../src/bus/bus.ts";
 import type { DmaDomain } from "../../../src/dma/domain.ts";
@@ -43,7 +43,8 @@ export interface GigabitBusOptions {
 }
 
 /** A card of registers alone. */
-export class GigabitBus implements PciBusDevice {
+export class GigabitBus implements RegisterBusDevice {
+  readonly kind = "registers" as const;
   readonly address: string = "test:0";
   readonly numaNode: number = -1;
   readonly removal = undefined;

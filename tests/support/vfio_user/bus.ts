@@ -5,7 +5,7 @@ import type { BusDescription } from "../../../src/bus/description.ts";
 import type {
   ConfigSpace,
   InterruptVectors,
-  PciBusDevice,
+  RegisterBusDevice,
   Registers,
 } from "../../../src/bus/bus.ts";
 import type { DmaDomain } from "../../../src/dma/domain.ts";
@@ -25,7 +25,8 @@ const MEMORY = 2;
 const BUS_MASTER = 4;
 
 /** A connection as a bus. */
-export class VfioUserBus implements PciBusDevice {
+export class VfioUserBus implements RegisterBusDevice {
+  readonly kind = "registers" as const;
   readonly address: string = "vfio-user:0";
   readonly removal = undefined;
   readonly numaNode: number = -1;

@@ -86,6 +86,7 @@ interface Queue {
 
 /** Such a device, alone on its bus. */
 export class LegacyBus implements BarBusDevice {
+  readonly kind = "bars" as const;
   readonly address: string = "test:legacy";
   readonly numaNode: number = -1;
   readonly removal = undefined;

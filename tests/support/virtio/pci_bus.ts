@@ -123,6 +123,7 @@ export type Access = readonly [
 
 /** Such a device, alone on its bus. */
 export class VirtioPciBus implements BarBusDevice {
+  readonly kind = "bars" as const;
   readonly address: string = "test:0";
   readonly numaNode: number = -1;
   readonly removal = undefined;

@@ -346,6 +346,7 @@ export class FakeVirtio implements VirtioTransport {
 
 /** The bus that carries it. */
 export class FakeVirtioBus implements VirtioBusDevice {
+  readonly kind = "virtio" as const;
   readonly address: string = "test:virtio";
   readonly numaNode: number = -1;
   readonly removal = undefined;

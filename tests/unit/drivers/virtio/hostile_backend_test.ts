@@ -69,6 +69,7 @@ function busOf(address: string, endpoint: PeerEndpoint): VirtioBusDevice {
   };
   const [vendor, device, revision] = [0x1af4, 0x1041, 1];
   return {
+    kind: "virtio",
     address,
     ids: {
       ...{ vendor, device, revision },

@@ -47,7 +47,7 @@ function asWorker({ device, virtio }: Rig, queue: number): QueuePair {
     },
     unmaskInterrupt: () => false,
   };
-  return attachPair(device.describeQueue(queue), bus);
+  return attachPair(device.describeQueue(queue), { kind: "virtio", bus });
 }
 
 function receiveNothing({ rx }: QueuePair): void {
