@@ -9,6 +9,7 @@ import { DmaMemory, type DmaMemoryOptions } from "../dma/memory.ts";
 import { ConfigError, IxlError, PoolError } from "../errors.ts";
 import { type Claim, claimNumber } from "../dma/claim.ts";
 import { setting } from "../environment.ts";
+import { poolArrayBytes, poolArrays } from "./pool_arrays.ts";
 
 /** A packet: the pool's id above {@linkcode INDEX_BITS} bits of entry index. Never 0, always below 2³⁰. */
 export type Handle = number;
@@ -50,7 +51,6 @@ const RETURNED = 7;
 const LENT = 8;
 /** Tells pools apart that had the same number one after the other. */
 const SERIAL = 9;
-const HEADER_WORDS = 16;
 
 /** Per-entry state above the limit (`parked`) and, in debug mode, everywhere. */
 const AT_HOME = 1;
@@ -221,18 +221,18 @@ export class Mempool {
     );
     this.iovaLow = Number(description.iova & 0xffffffffn);
     this.iovaHigh = Number(description.iova >> 32n);
-    const control = new Carver(description.control);
-    this.header = control.take(Int32Array, HEADER_WORDS);
-    this.freeStack = control.take(Uint32Array, maxEntries);
-    this.lengths = control.take(Uint32Array, maxEntries);
-    this.flags = control.take(Uint32Array, maxEntries);
-    this.rssHashes = control.take(Uint32Array, maxEntries);
-    this.nextSegments = control.take(Uint32Array, maxEntries);
-    this.offloads = control.take(Uint32Array, maxEntries);
-    this.vlanTags = control.take(Uint16Array, maxEntries);
-    this.segmentSizes = control.take(Uint16Array, maxEntries);
-    this.#parked = control.take(Uint8Array, maxEntries);
-    this.#state = control.take(Uint8Array, maxEntries);
+    const arrays = poolArrays(description.control, maxEntries);
+    this.header = arrays.header;
+    this.freeStack = arrays.freeStack;
+    this.lengths = arrays.lengths;
+    this.flags = arrays.flags;
+    this.rssHashes = arrays.rssHashes;
+    this.nextSegments = arrays.nextSegments;
+    this.offloads = arrays.offloads;
+    this.vlanTags = arrays.vlanTags;
+    this.segmentSizes = arrays.segmentSizes;
+    this.#parked = arrays.parked;
+    this.#state = arrays.state;
     this.lent = description.lent ?? false;
     this.#grow = grow;
     poolsById[this.id] = this;
@@ -287,7 +287,7 @@ export class Mempool {
       byteOffset: bytes.byteOffset + HEADROOM,
       address: bytes.address,
       iova: iova + BigInt(HEADROOM),
-      control: new SharedArrayBuffer(controlBytes(sizes.maxEntries)),
+      control: new SharedArrayBuffer(poolArrayBytes(sizes.maxEntries)),
     }, commitMemory);
     pool.#memory = {
       ...{ bytes, claim, domains: new Map(), users: new Set() },
@@ -840,34 +840,6 @@ export class Mempool {
     this.#state[index] = AT_HOME;
     this.u8.fill(POISON, start, end);
   }
-}
-
-/** Cuts one buffer into typed arrays, each on a cache line of its own. */
-class Carver {
-  #offset = 0;
-
-  constructor(readonly buffer: SharedArrayBuffer) {}
-
-  take<T>(
-    View: {
-      new (buffer: SharedArrayBuffer, offset: number, length: number): T;
-      readonly BYTES_PER_ELEMENT: number;
-    },
-    length: number,
-  ): T {
-    const view = new View(this.buffer, this.#offset, length);
-    this.#offset += roundUp64(length * View.BYTES_PER_ELEMENT);
-    return view;
-  }
-}
-
-function roundUp64(bytes: number): number {
-  return (bytes + 63) & ~63;
-}
-
-function controlBytes(maxEntries: number): number {
-  return roundUp64(HEADER_WORDS * 4) + 6 * roundUp64(maxEntries * 4) +
-    2 * roundUp64(maxEntries * 2) + 2 * roundUp64(maxEntries);
 }
 
 interface Sizes {

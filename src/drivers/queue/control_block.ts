@@ -9,46 +9,76 @@ import { IxlError } from "../../errors.ts";
 /** In the place of an owner's token while the device itself looks after a queue's pool. */
 export const DEVICE_TOKEN = -1;
 
-/** Words of the control block, one Int32 each. */
-export const Word = {
+/**
+ * Numbers the words of a list, from the first one on: no two can have the same.
+ *
+ * @param names What each is for; the values are not looked at.
+ */
+function numbered<Name extends string>(
+  names: Readonly<Record<Name, 0>>,
+  first: number,
+): Readonly<Record<Name, number>> {
+  // Each is stored once: V8 then compiles the numbers into the data path.
+  const words: Record<string, number> = {};
+  Object.keys(names).forEach((name, i) => words[name] = first + i);
+  return words as Record<Name, number>;
+}
+
+/** Words of the control block that every driver has, one Int32 each. */
+export const Word = numbered({
   /** Not 0: whoever uses the queue shall stop. */
   Stop: 0,
   /** Token of the queue object that may receive; 0 when nobody has it. */
-  Owner: 1,
+  Owner: 0,
   /** Token of the queue object that wants to. */
-  Wanted: 2,
+  Wanted: 0,
   /** The last token given out. */
-  LastToken: 3,
+  LastToken: 0,
   /** Next receive descriptor to look at. */
-  RxNext: 4,
+  RxNext: 0,
   /** Receive descriptors before `RxNext` that wait for a buffer. */
-  RxHoles: 5,
+  RxHoles: 0,
   /** Next transmit descriptor to fill. */
-  TxNext: 6,
+  TxNext: 0,
   /** Oldest transmit descriptor that is not reclaimed. */
-  TxClean: 7,
+  TxClean: 0,
   /** How often the device wanted the rings to be started afresh by whoever uses them. Written by the device object. */
-  Epoch: 8,
+  Epoch: 0,
   /** The `Epoch` that the user of the receive ring has followed. */
-  RxRenewed: 9,
+  RxRenewed: 0,
   /** The `Epoch` that the user of the transmit ring has followed. */
-  TxRenewed: 10,
+  TxRenewed: 0,
   /** Which isolate used the receive ring last, see `drivers/virtio/users.ts`; 0 for none. */
-  RxUser: 11,
+  RxUser: 0,
   /** Which isolate used the transmit ring last; 0 for none. */
-  TxUser: 12,
+  TxUser: 0,
   /**
    * Token of the queue object that may receive without looking further: nobody wants the queue or its user to stop, and
    * the ring is in its usual state. Whoever asks for anything makes it 0, see {@linkcode QueueControl.ask}.
    */
-  Ready: 13,
+  Ready: 0,
   /** Not 0: the device is closed. Comes after `Stop`. */
-  Closed: 14,
-  /** For the driver: from here to the end. */
-  Scratch: 15,
-} as const;
+  Closed: 0,
+}, 0);
 
 const WORDS = 48;
+const OWN_WORDS = Object.keys(Word).length;
+
+/**
+ * Numbers the words that a driver needs besides {@linkcode Word}.
+ *
+ * @param names What each is for; the values are not looked at.
+ * @throws {RangeError} when the control block has no room for so many.
+ */
+export function driverWords<Name extends string>(
+  names: Readonly<Record<Name, 0>>,
+): Readonly<Record<Name, number>> {
+  const count = OWN_WORDS + Object.keys(names).length;
+  if (count > WORDS) {
+    throw new RangeError(`a control block has ${WORDS} words, not ${count}`);
+  }
+  return numbered(names, OWN_WORDS);
+}
 
 /** Throws when the device of a queue is closed. */
 export function assertNotClosed(words: Int32Array): void {

@@ -17,27 +17,8 @@ import { PacketFlag } from "../../../memory/packet.ts";
 import { type QueueCounters, Slot } from "../../../stats.ts";
 import type { FastPath } from "../../queue/rx_queue.ts";
 import { type QueueControl, Word } from "../../queue/control_block.ts";
+import { IntelWord } from "./words.ts";
 import { Rx, type RxErrors, type RxLayout, wordViews } from "./descriptors.ts";
-
-/** Words of the control block with the frame whose last descriptor has not come yet. */
-export const Chain = {
-  /** Handle of its first segment; 0 for no such frame, below 0 while the rest of one is thrown away. */
-  Head: Word.Scratch,
-  /** Handle of its last segment. */
-  Tail: Word.Scratch + 1,
-  /** Bytes so far. */
-  Bytes: Word.Scratch + 2,
-} as const;
-
-/** Words of the control block with what the last status and kind of a frame said. */
-const Cached = {
-  /** The status. */
-  Status: Word.Scratch + 3,
-  /** Word 0. */
-  PacketType: Word.Scratch + 4,
-  /** The flags of the packet. */
-  Flags: Word.Scratch + 5,
-} as const;
 
 /** What the fast path works on. */
 export interface RxFastPathParts {
@@ -87,7 +68,8 @@ export function rxFastPath(parts: RxFastPathParts): FastPath {
   const sizes = views[layout.lengthWord];
   const { kinds } = layout;
   const { Ready, RxNext } = Word;
-  const { Status, PacketType, Flags } = Cached;
+  const { CachedStatus: Status, CachedType: PacketType, CachedFlags: Flags } =
+    IntelWord;
   const { LENGTH, VLAN_SHIFT } = Rx;
   const { RssHash, VlanStripped } = PacketFlag;
   const { rxPackets, rxBytes, polls, polling } = Slot;

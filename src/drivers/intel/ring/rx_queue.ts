@@ -27,7 +27,8 @@ import {
   type RxErrors,
   type RxLayout,
 } from "./descriptors.ts";
-import { Chain, rxFastPath } from "./rx_fast_path.ts";
+import { rxFastPath } from "./rx_fast_path.ts";
+import { IntelWord } from "./words.ts";
 
 /** Where a family has what receiving needs. */
 export interface RxOffsets {
@@ -175,7 +176,7 @@ export class AdvancedRxQueue extends BaseRxQueue {
 
   protected override get fastPathReady(): boolean {
     const { words } = this.control;
-    return (words[Word.RxHoles] | words[Chain.Head]) === 0;
+    return (words[Word.RxHoles] | words[IntelWord.ChainHead]) === 0;
   }
 
   protected override unmaskIrq(): void {
@@ -189,8 +190,8 @@ export class AdvancedRxQueue extends BaseRxQueue {
     this.#ring.fill(0);
     words[Word.RxNext] = 0;
     words[Word.RxHoles] = this.depth;
-    words[Chain.Head] = 0;
-    words[Chain.Bytes] = 0;
+    words[IntelWord.ChainHead] = 0;
+    words[IntelWord.ChainBytes] = 0;
     if (this.pool.available === 0) {
       throw new PoolError(`the pool of queue ${this.index} is empty`);
     }
@@ -256,8 +257,8 @@ export class AdvancedRxQueue extends BaseRxQueue {
     const status = this.#ring[at + this.#layout.statusWord];
     const length = this.#ring[at + this.#layout.lengthWord] & Rx.LENGTH;
     const last = (status & Rx.EOP) !== 0;
-    const total = words[Chain.Bytes] + length;
-    const head = words[Chain.Head];
+    const total = words[IntelWord.ChainBytes] + length;
+    const head = words[IntelWord.ChainHead];
     const sound = handle !== 0 && head !== DROPPING &&
       (status & this.#errors.damaged) === 0 && length > 0 &&
       length <= this.#bufferBytes &&
@@ -270,10 +271,12 @@ export class AdvancedRxQueue extends BaseRxQueue {
     const index = handle & INDEX_MASK;
     pool.lengths[index] = length;
     pool.flags[index] = 0;
-    if (head !== 0) pool.nextSegments[words[Chain.Tail] & INDEX_MASK] = handle;
-    words[Chain.Head] = last ? 0 : head || handle;
-    words[Chain.Tail] = handle;
-    words[Chain.Bytes] = last ? 0 : total;
+    if (head !== 0) {
+      pool.nextSegments[words[IntelWord.ChainTail] & INDEX_MASK] = handle;
+    }
+    words[IntelWord.ChainHead] = last ? 0 : head || handle;
+    words[IntelWord.ChainTail] = handle;
+    words[IntelWord.ChainBytes] = last ? 0 : total;
     if (!last) return 0;
     const whole = head || handle;
     this.#describeChain(whole & INDEX_MASK, at);
@@ -299,8 +302,8 @@ export class AdvancedRxQueue extends BaseRxQueue {
   #drop(handle: Handle, head: number, last: boolean): void {
     const { words } = this.control;
     if (head !== DROPPING) this.counters.add("rxErrors", 1);
-    words[Chain.Head] = last ? 0 : DROPPING;
-    words[Chain.Bytes] = 0;
+    words[IntelWord.ChainHead] = last ? 0 : DROPPING;
+    words[IntelWord.ChainBytes] = 0;
     if (head > 0) Mempool.freeChain(head);
     if (handle !== 0) this.pool.free(handle);
   }

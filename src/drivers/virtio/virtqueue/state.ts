@@ -5,49 +5,53 @@
  * @module
  */
 import { DeviceFaultError, type IxlError } from "../../../errors.ts";
-import { assertNotClosed, Word } from "../../queue/control_block.ts";
+import {
+  assertNotClosed,
+  driverWords,
+  Word,
+} from "../../queue/control_block.ts";
 
 /** Words of the control block. Indexes of a split ring count modulo 2¹⁶ as in the ring (2.7.6). */
-export const State = {
+export const State = driverWords({
   /** Split: the used index up to which receive buffers were taken. Packed: the wrap counter at `RxNext`, 0 or 1. */
-  RxUsed: Word.Scratch,
+  RxUsed: 0,
   /** Split: the available index that the device was shown. Packed: buffers posted since it was last asked. */
-  RxPublished: Word.Scratch + 1,
+  RxPublished: 0,
   /** Not 0: received packets shall raise the interrupt. */
-  RxAwake: Word.Scratch + 2,
+  RxAwake: 0,
   /** Handle of the first segment of a frame whose last has not come; 0 for none, or while the rest is thrown away. */
-  FrameHead: Word.Scratch + 3,
+  FrameHead: 0,
   /** Handle of its last segment. */
-  FrameTail: Word.Scratch + 4,
+  FrameTail: 0,
   /** Bytes so far. */
-  FrameBytes: Word.Scratch + 5,
+  FrameBytes: 0,
   /** Buffers of the frame that are still to come. */
-  FrameLeft: Word.Scratch + 6,
+  FrameLeft: 0,
   /** In order: used buffers of which the device wrote no entry, the last excepted, that are still to be taken. */
-  RunLeft: Word.Scratch + 14,
+  RunLeft: 0,
   /** What the device wrote into the last of them. */
-  RunBytes: Word.Scratch + 15,
+  RunBytes: 0,
   /** Split: the used index up to which packets were reclaimed. Packed: the wrap counter at `TxClean`, 0 or 1. */
-  TxUsed: Word.Scratch + 7,
+  TxUsed: 0,
   /** Split: the available index when all is shown. Packed: the wrap counter at `TxNext`, 0 or 1. */
-  TxPosted: Word.Scratch + 8,
+  TxPosted: 0,
   /** Split: the available index that the device was shown. */
-  TxPublished: Word.Scratch + 16,
+  TxPublished: 0,
   /** Transmit descriptors with the device. */
-  TxBusy: Word.Scratch + 9,
+  TxBusy: 0,
   /** Not 0 once a device used receive buffers in another order than it got them: `rxIds` counts. */
-  RxOutOfOrder: Word.Scratch + 17,
+  RxOutOfOrder: 0,
   /** Not 0 once packets took descriptors in another order than that of the ring: `txIds` counts. */
-  TxOutOfOrder: Word.Scratch + 18,
+  TxOutOfOrder: 0,
   /** One of {@linkcode Fault}; 0 for none. */
-  Fault: Word.Scratch + 10,
+  Fault: 0,
   /** The virtqueue where it was seen. */
-  FaultQueue: Word.Scratch + 11,
+  FaultQueue: 0,
   /** What the device wrote. */
-  FaultValue: Word.Scratch + 12,
+  FaultValue: 0,
   /** What would have been right. */
-  FaultLimit: Word.Scratch + 13,
-} as const;
+  FaultLimit: 0,
+});
 
 /** What a device can do wrong, as a number above 0. */
 export const Fault = {
