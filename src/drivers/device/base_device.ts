@@ -227,6 +227,11 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     return false;
   }
 
+  /** Words of the driver's own that say who uses a queue. Default: there are none. */
+  protected get userWords(): readonly number[] {
+    return [];
+  }
+
   /** What memory is needed besides packets. Default: {@linkcode descriptorBytes} for each descriptor. */
   protected get memorySizes(): MemorySizes {
     const { rxDepth, txDepth } = this.config;
@@ -508,9 +513,9 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     this.takeBackQueue(index);
     const { control, wake } = this.#queue(index);
     wake.clear();
-    const { Owner, Wanted, RxUser, TxUser, Ready, Stop } = Word;
+    const { Owner, Wanted, Ready, Stop } = Word;
     // Whoever used it has stopped, and `Stop` comes last.
-    for (const word of [Owner, Wanted, RxUser, TxUser, Ready, Stop]) {
+    for (const word of [Owner, Wanted, ...this.userWords, Ready, Stop]) {
       Atomics.store(control.words, word, 0);
     }
   }

@@ -42,16 +42,6 @@ export const Word = numbered({
   TxNext: 0,
   /** Oldest transmit descriptor that is not reclaimed. */
   TxClean: 0,
-  /** How often the device wanted the rings to be started afresh by whoever uses them. Written by the device object. */
-  Epoch: 0,
-  /** The `Epoch` that the user of the receive ring has followed. */
-  RxRenewed: 0,
-  /** The `Epoch` that the user of the transmit ring has followed. */
-  TxRenewed: 0,
-  /** Which isolate used the receive ring last, see `drivers/virtio/users.ts`; 0 for none. */
-  RxUser: 0,
-  /** Which isolate used the transmit ring last; 0 for none. */
-  TxUser: 0,
   /**
    * Token of the queue object that may receive without looking further: nobody wants the queue or its user to stop, and
    * the ring is in its usual state. Whoever asks for anything makes it 0, see {@linkcode QueueControl.ask}.

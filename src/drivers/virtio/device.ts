@@ -26,7 +26,6 @@ import { type DeviceStats, emptyStats } from "../../stats.ts";
 import { BaseDevice, type LocalPair } from "../device/base_device.ts";
 import type { LocalQueue } from "../queue/rx_queue.ts";
 import type { MemorySizes } from "../device/device_memory.ts";
-import { Word } from "../queue/control_block.ts";
 import {
   ControlQueue,
   controlQueueBytes,
@@ -44,7 +43,13 @@ import { type NetStatus, readNetStatus } from "./net_config.ts";
 import { createRxQueue, createTxQueue, renewPair } from "./virtqueue/pair.ts";
 import type { VirtioRxQueue } from "./virtqueue/rx.ts";
 import { RSS_TABLE_SIZE, Settings } from "./control/settings.ts";
-import { Fault, HANDLE_MASK, leave, recordFault } from "./virtqueue/state.ts";
+import {
+  Fault,
+  HANDLE_MASK,
+  leave,
+  recordFault,
+  State,
+} from "./virtqueue/state.ts";
 import { MAX_SEGMENTS, type VirtioTxQueue } from "./virtqueue/tx.ts";
 
 /** The name of this driver. */
@@ -121,6 +126,10 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
     throw new NotSupportedError(
       `${this.address} has not said yet what it offers`,
     );
+  }
+
+  protected override get userWords(): readonly number[] {
+    return [State.RxUser, State.TxUser];
   }
 
   protected override get sharedVector(): boolean {
@@ -405,11 +414,11 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
     const { rx, tx } = this.queue(index);
     tx.resetRing();
     rx.resetRing();
-    const epoch = Atomics.load(words, Word.Epoch);
-    for (const word of [Word.RxRenewed, Word.TxRenewed]) {
+    const epoch = Atomics.load(words, State.Epoch);
+    for (const word of [State.RxRenewed, State.TxRenewed]) {
       Atomics.store(words, word, epoch);
     }
-    for (const user of [Word.RxUser, Word.TxUser]) {
+    for (const user of [State.RxUser, State.TxUser]) {
       Atomics.store(words, user, 0);
     }
   }

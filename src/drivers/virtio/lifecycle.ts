@@ -19,6 +19,7 @@ import { log, repeatedly } from "../../log.ts";
 import { Word } from "../queue/control_block.ts";
 import { delay, until } from "../../wait.ts";
 import { featureNames } from "./features.ts";
+import { State } from "./virtqueue/state.ts";
 
 /** How soon it is seen that the device needs a reset. */
 const WATCH_INTERVAL_MS = 100;
@@ -202,10 +203,10 @@ export class Lifecycle {
   /** True for a pair that the device may use: not halted, and nobody is asked to start its rings afresh. */
   #isFresh(index: number): boolean {
     const words = this.#pairs.words(index);
-    const epoch = Atomics.load(words, Word.Epoch);
+    const epoch = Atomics.load(words, State.Epoch);
     return !this.#halted.has(index) &&
-      Atomics.load(words, Word.RxRenewed) === epoch &&
-      Atomics.load(words, Word.TxRenewed) === epoch;
+      Atomics.load(words, State.RxRenewed) === epoch &&
+      Atomics.load(words, State.TxRenewed) === epoch;
   }
 
   /**
@@ -248,7 +249,7 @@ export class Lifecycle {
   async #renewPairs(indexes: readonly number[]): Promise<void> {
     const pairs = this.#pairs;
     for (const index of indexes) {
-      Atomics.add(pairs.words(index), Word.Epoch, 1);
+      Atomics.add(pairs.words(index), State.Epoch, 1);
       if (pairs.isShared(index)) continue;
       pairs.renew(index);
       pairs.resetRings(index);

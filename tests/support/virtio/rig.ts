@@ -42,6 +42,7 @@ import {
   type Taken,
 } from "./backend.ts";
 import { DeviceMemory } from "./memory.ts";
+import { State } from "../../../src/drivers/virtio/virtqueue/state.ts";
 
 /** How a rig is made. */
 export interface RigOptions extends DeviceOptions {
@@ -170,9 +171,9 @@ export class VirtioRig {
   /** What a device object does after a reset: asks the user of the rings to start afresh, and waits until it did. */
   renew(): void {
     const { words } = this.control;
-    words[Word.Epoch]++;
+    words[State.Epoch]++;
     assertEquals(this.rx.receive(new Batch(1)), 0);
-    assertEquals(words[Word.RxRenewed], words[Word.Epoch]);
+    assertEquals(words[State.RxRenewed], words[State.Epoch]);
     this.connect();
   }
 

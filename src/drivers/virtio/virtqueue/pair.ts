@@ -5,7 +5,6 @@
  */
 import type { VirtioQueueBus } from "../../../bus/virtio/transport.ts";
 import type { LocalQueue } from "../../queue/rx_queue.ts";
-import { Word } from "../../queue/control_block.ts";
 import { accepts } from "../features.ts";
 import { PackedRxQueue } from "./packed_rx.ts";
 import { PackedTxQueue } from "./packed_tx.ts";
@@ -14,7 +13,7 @@ import type { VirtioRxQueue } from "./rx.ts";
 import { SplitRxQueue } from "./split_rx.ts";
 import { SplitTxQueue } from "./split_tx.ts";
 import type { VirtioTxQueue } from "./tx.ts";
-import { unlessUsedElsewhere } from "./state.ts";
+import { State, unlessUsedElsewhere } from "./state.ts";
 
 /** For a transmit queue that only looks back. */
 const SILENT: VirtioQueueBus = {
@@ -67,12 +66,12 @@ function renewTx(queue: LocalQueue): void {
 
 function renewTxUnlessUsed(queue: LocalQueue): void {
   const words = new Int32Array(queue.control);
-  if (words[Word.Epoch] === words[Word.TxRenewed]) return;
-  unlessUsedElsewhere(words, Word.TxUser, () => renewTx(queue));
+  if (words[State.Epoch] === words[State.TxRenewed]) return;
+  unlessUsedElsewhere(words, State.TxUser, () => renewTx(queue));
 }
 
 function renewRxUnlessUsed(queue: LocalQueue): void {
   const words = new Int32Array(queue.control);
-  if (words[Word.Epoch] === words[Word.RxRenewed]) return;
-  unlessUsedElsewhere(words, Word.RxUser, () => emptyRxRing(queue));
+  if (words[State.Epoch] === words[State.RxRenewed]) return;
+  unlessUsedElsewhere(words, State.RxUser, () => emptyRxRing(queue));
 }

@@ -143,20 +143,20 @@ export function resetTxRing(queue: LocalQueue): void {
  */
 export function emptyRxRing(queue: LocalQueue): void {
   const { words, rxSlots } = controlOf(queue);
-  const epoch = Atomics.load(words, Word.Epoch);
+  const epoch = Atomics.load(words, State.Epoch);
   const pool = Mempool.attach(queue.pool);
   for (const handle of rxSlots) {
     if (handle !== 0) pool.free(handle);
   }
   if (words[State.FrameHead] !== 0) Mempool.freeChain(words[State.FrameHead]);
   resetRxRing(queue);
-  Atomics.store(words, Word.RxRenewed, epoch);
+  Atomics.store(words, State.RxRenewed, epoch);
 }
 
 /** The same for the transmit ring, whose packets are counted as abandoned. */
 export function emptyTxRing(queue: LocalQueue): void {
   const { words, txSlots } = controlOf(queue);
-  const epoch = Atomics.load(words, Word.Epoch);
+  const epoch = Atomics.load(words, State.Epoch);
   let abandoned = 0;
   for (const slot of txSlots) {
     // The later parts of a packet go with its first.
@@ -166,5 +166,5 @@ export function emptyTxRing(queue: LocalQueue): void {
   }
   new QueueCounters(queue.counters).add("abandoned", abandoned);
   resetTxRing(queue);
-  Atomics.store(words, Word.TxRenewed, epoch);
+  Atomics.store(words, State.TxRenewed, epoch);
 }

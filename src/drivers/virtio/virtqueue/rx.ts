@@ -187,8 +187,8 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
 
   protected override pollRing(batch: Batch): number {
     const { words } = this.control;
-    use(words, Word.RxUser);
-    if (words[Word.Epoch] !== words[Word.RxRenewed]) {
+    use(words, State.RxUser);
+    if (words[State.Epoch] !== words[State.RxRenewed]) {
       this.#renew();
       this.fillHoles();
       this.publish();

@@ -5,14 +5,20 @@
  * @module
  */
 import { DeviceFaultError, type IxlError } from "../../../errors.ts";
-import {
-  assertNotClosed,
-  driverWords,
-  Word,
-} from "../../queue/control_block.ts";
+import { assertNotClosed, driverWords } from "../../queue/control_block.ts";
 
 /** Words of the control block. Indexes of a split ring count modulo 2¹⁶ as in the ring (2.7.6). */
 export const State = driverWords({
+  /** How often the device wanted the rings to be started afresh by whoever uses them. Written by the device object. */
+  Epoch: 0,
+  /** The `Epoch` that the user of the receive ring has followed. */
+  RxRenewed: 0,
+  /** The `Epoch` that the user of the transmit ring has followed. */
+  TxRenewed: 0,
+  /** Which isolate used the receive ring last, see {@linkcode use}; 0 for none. */
+  RxUser: 0,
+  /** Which isolate used the transmit ring last; 0 for none. */
+  TxUser: 0,
   /** Split: the used index up to which receive buffers were taken. Packed: the wrap counter at `RxNext`, 0 or 1. */
   RxUsed: 0,
   /** Split: the available index that the device was shown. Packed: buffers posted since it was last asked. */
@@ -119,9 +125,6 @@ export const SPECIAL = 1 << 31;
 /** In place of a following descriptor: it was the last. */
 export const LAST_LINK = 0xffff;
 
-/** The word of a half. */
-export type UserWord = typeof Word.RxUser | typeof Word.TxUser;
-
 /** In the place of an isolate while another one starts an unused half afresh. */
 const RENEWING = -1;
 
@@ -130,7 +133,7 @@ const ISOLATE: number = crypto.getRandomValues(new Int32Array(1))[0] & ~1 |
   1 << 30;
 
 /** Says that this isolate uses a half from now on. A plain load where it has said so before. */
-export function use(words: Int32Array, half: UserWord): void {
+export function use(words: Int32Array, half: number): void {
   if (words[half] === ISOLATE) return;
   for (;;) {
     const user = Atomics.load(words, half);
@@ -141,7 +144,7 @@ export function use(words: Int32Array, half: UserWord): void {
 
 /** Says that this isolate uses neither half from now on: another one will. */
 export function leave(words: Int32Array): void {
-  for (const half of [Word.RxUser, Word.TxUser]) {
+  for (const half of [State.RxUser, State.TxUser]) {
     Atomics.compareExchange(words, half, ISOLATE, 0);
   }
 }
@@ -149,7 +152,7 @@ export function leave(words: Int32Array): void {
 /** Does something with a half unless another isolate uses it. */
 export function unlessUsedElsewhere(
   words: Int32Array,
-  half: UserWord,
+  half: number,
   action: () => void,
 ): void {
   const user = Atomics.compareExchange(words, half, 0, RENEWING);

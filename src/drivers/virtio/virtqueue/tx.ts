@@ -221,8 +221,8 @@ export abstract class VirtioTxQueue implements TxQueue {
   /** False when the ring had to be started afresh; throws on a broken pair. */
   #usable(): boolean {
     const { words } = this.control;
-    use(words, Word.TxUser);
-    if (words[Word.Epoch] !== words[Word.TxRenewed]) {
+    use(words, State.TxUser);
+    if (words[State.Epoch] !== words[State.TxRenewed]) {
       this.#renew();
       return false;
     }

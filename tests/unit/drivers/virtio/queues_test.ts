@@ -1,7 +1,6 @@
 /** What the halves of a virtio queue pair do, one thing at a time. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Batch } from "../../../../src/memory/batch.ts";
-import { Word } from "../../../../src/drivers/queue/control_block.ts";
 import type { VirtioFeatureName } from "../../../../src/bus/virtio/feature_bits.ts";
 import { renewPair } from "../../../../src/drivers/virtio/virtqueue/pair.ts";
 import { DeviceFaultError } from "../../../../src/errors.ts";
@@ -12,6 +11,7 @@ import {
   type VirtioRig,
   withVirtio,
 } from "../../../support/virtio/rig.ts";
+import { State } from "../../../../src/drivers/virtio/virtqueue/state.ts";
 
 const RINGS: readonly (readonly VirtioFeatureName[])[] = [
   [],
@@ -327,10 +327,10 @@ onEveryRing(
 onEveryRing("the transmit half follows a reset too", (rig) => {
   forward(rig, 1);
   const { words } = rig.control;
-  words[Word.Epoch]++;
+  words[State.Epoch]++;
   const batch = rig.batchOf([rig.packet(numbered(1, 60))]);
   assertEquals(rig.tx.send(batch), 0, "the packets are still the caller's");
-  assertEquals(words[Word.RxRenewed], words[Word.Epoch]);
+  assertEquals(words[State.RxRenewed], words[State.Epoch]);
   batch.free();
   rig.connect();
   rig.rx.receive(batch);
@@ -402,7 +402,7 @@ Deno.test("whoever looks after a queue that nobody uses starts it afresh", () =>
   withVirtio({}, (rig) => {
     forward(rig, 1);
     rig.tx.send(rig.batchOf([rig.packet(numbered(1, 60))]));
-    rig.control.words[Word.Epoch]++;
+    rig.control.words[State.Epoch]++;
     renewPair(rig.queue);
     assertEquals(rig.pool.inUse, 0, "the next receive fills the ring");
     assertEquals(rig.rx.counters.get("abandoned"), 1);

@@ -3,10 +3,12 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Batch } from "../../../../src/memory/batch.ts";
 import type { VirtioQueueBus } from "../../../../src/bus/virtio/transport.ts";
 import type { QueuePair } from "../../../../src/device_api.ts";
-import { Word } from "../../../../src/drivers/queue/control_block.ts";
 import { attachPair } from "../../../../src/drivers/registry.ts";
 import { featureBits } from "../../../../src/bus/virtio/feature_bits.ts";
-import { unlessUsedElsewhere } from "../../../../src/drivers/virtio/virtqueue/state.ts";
+import {
+  State,
+  unlessUsedElsewhere,
+} from "../../../../src/drivers/virtio/virtqueue/state.ts";
 import { DeviceFaultError } from "../../../../src/errors.ts";
 import { Packet } from "../../../../src/memory/packet.ts";
 import { withoutLeaks } from "../../../support/host/leaks.ts";
@@ -124,7 +126,7 @@ Deno.test("the next user of a queue starts both halves afresh, whoever used them
     const pair = asWorker(rig, 0);
     receiveNothing(pair);
     const words = new Int32Array(device.describeQueue(0).control);
-    words[Word.TxUser] = 4712;
+    words[State.TxUser] = 4712;
     device.stopQueue(0);
     device.resumeQueue(0);
     rig.virtio.needsReset = true;
@@ -142,9 +144,9 @@ Deno.test("an isolate that gives a pair away leaves both halves to the next", as
     const words = new Int32Array(device.describeQueue(0).control);
     device.queue(0).tx.send(new Batch(8));
     receiveNothing(device.queue(0));
-    assert(words[Word.TxUser] !== 0 && words[Word.RxUser] !== 0);
+    assert(words[State.TxUser] !== 0 && words[State.RxUser] !== 0);
     device.describeQueue(0);
-    assertEquals([words[Word.TxUser], words[Word.RxUser]], [0, 0]);
+    assertEquals([words[State.TxUser], words[State.RxUser]], [0, 0]);
   });
 });
 
@@ -156,30 +158,30 @@ Deno.test("each half is started afresh by the isolate that uses it", async () =>
     leaveBehind(rig, 0, 5, { rx, tx });
     const words = new Int32Array(device.describeQueue(0).control);
     const ANOTHER = 4712;
-    const sender = words[Word.TxUser];
-    words[Word.TxUser] = ANOTHER;
+    const sender = words[State.TxUser];
+    words[State.TxUser] = ANOTHER;
     rig.virtio.needsReset = true;
     await until("it was reset", () => resets(rig) === 2);
     receiveNothing({ rx, tx });
-    assertEquals(words[Word.RxRenewed], words[Word.Epoch]);
+    assertEquals(words[State.RxRenewed], words[State.Epoch]);
     assertEquals(tx.pending, 5, "not ours to empty");
     assert(!isUp(rig));
     // Now as the other isolate.
-    words[Word.TxUser] = sender;
+    words[State.TxUser] = sender;
     assertEquals(tx.send(new Batch(8)), 0);
     assertEquals(tx.pending, 0);
     await until("it is back", () => isUp(rig));
     receiveNothing({ rx, tx });
     assertEquals(roundTrip(rig, 0, [7], { rx, tx }), [7]);
 
-    const receiver = words[Word.RxUser];
-    words[Word.RxUser] = ANOTHER;
+    const receiver = words[State.RxUser];
+    words[State.RxUser] = ANOTHER;
     rig.virtio.needsReset = true;
     await until("it was reset again", () => resets(rig) === 3);
     assertEquals(tx.send(new Batch(8)), 0);
-    assertEquals(words[Word.TxRenewed], words[Word.Epoch]);
-    assert(words[Word.RxRenewed] !== words[Word.Epoch]);
-    words[Word.RxUser] = receiver;
+    assertEquals(words[State.TxRenewed], words[State.Epoch]);
+    assert(words[State.RxRenewed] !== words[State.Epoch]);
+    words[State.RxUser] = receiver;
     receiveNothing({ rx, tx });
     await until("it is back again", () => isUp(rig));
     receiveNothing({ rx, tx });
@@ -469,11 +471,11 @@ Deno.test("a half that cannot be started afresh is left to others", () => {
   const words = new Int32Array(new SharedArrayBuffer(256));
   assertThrows(
     () =>
-      unlessUsedElsewhere(words, Word.RxUser, () => {
+      unlessUsedElsewhere(words, State.RxUser, () => {
         throw new Error("no memory");
       }),
     Error,
     "no memory",
   );
-  assertEquals(words[Word.RxUser], 0);
+  assertEquals(words[State.RxUser], 0);
 });
