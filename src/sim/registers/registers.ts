@@ -323,8 +323,10 @@ export const REGISTERS = {
     span(0x0f000, 64, 4),
   ]),
   PFQDE: register("rw", "8.2.3.27", "Queue Drop Enable", 0x02f04),
-  VLVF: register("rw", "8.2.3.27", "VLAN Pool Filter", [span(0x0f100, 64, 4)]),
-  VLVFB: register("rw", "8.2.3.27", "VLAN Pool Bitmap", [
+  PFVLVF: register("rw", "8.2.3.27", "VLAN Pool Filter", [
+    span(0x0f100, 64, 4),
+  ]),
+  PFVLVFB: register("rw", "8.2.3.27", "VLAN Pool Bitmap", [
     span(0x0f200, 128, 4),
   ]),
   PFUTA: register("rw", "8.2.3.27", "Unicast Table Array", [

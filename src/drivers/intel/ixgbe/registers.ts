@@ -479,8 +479,8 @@ export const ILLERRC = register("ILLERRC", 0x04004, "rc", "8.2.3.23.2");
 /** Frames with an error byte. */
 export const ERRBC = register("ERRBC", 0x04008, "rc", "8.2.3.23.3");
 /** Frames missed for want of packet buffer, by packet buffer. */
-export const MPC = register(
-  "MPC",
+export const RXMPC = register(
+  "RXMPC",
   0x03fa0,
   "rc",
   "8.2.3.23.4",
@@ -549,7 +549,7 @@ export const QPTC = register("QPTC", 0x08680, "rc", "8.2.3.23.74", {}, {
 
 /** Every counter that reading clears, so that one pass forgets the past. */
 export const COUNTERS = [
-  ...[CRCERRS, ILLERRC, ERRBC, MPC, RLEC, GPTC, GOTCL, GOTCH, RUC, RFC, ROC],
+  ...[CRCERRS, ILLERRC, ERRBC, RXMPC, RLEC, GPTC, GOTCL, GOTCH, RUC, RFC, ROC],
   ...[RJC, RXNFGPC, GPRC, LXONRXCNT, LXOFFRXCNT],
   ...[QPRC, QBRC_L, QBRC_H, QPRDC, QPTC],
 ] as const;

@@ -17,7 +17,6 @@ import {
   ILLERRC,
   LXOFFRXCNT,
   LXONRXCNT,
-  MPC,
   QBRC_H,
   QBRC_L,
   QPRC,
@@ -28,6 +27,7 @@ import {
   ROC,
   RQSMR,
   RUC,
+  RXMPC,
   RXNFGPC,
   TQSM,
 } from "./registers.ts";
@@ -73,7 +73,7 @@ export function collectStatistics(chip: Chip, into: DeviceStats): void {
     into.rxBytes += readPair(registers, QBRC_L, QBRC_H, queue);
     into.rxMissed += registers.read(QPRDC, queue);
   }
-  into.rxMissed += sum(registers, MPC);
+  into.rxMissed += sum(registers, RXMPC);
   const sent = registers.read(GPTC);
   into.txPackets += sent;
   into.txBytes += readPair(registers, GOTCL, GOTCH) - sent * FCS_BYTES;
