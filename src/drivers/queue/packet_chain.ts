@@ -1,5 +1,6 @@
 /**
- * What a packet asks for in {@linkcode Mempool.offloads}, and doing it here where a card cannot.
+ * Packets in several segments: their size, the checksum that they ask for in {@linkcode Mempool.offloads}, and
+ * completing it here where a card cannot.
  *
  * @module
  */
@@ -10,6 +11,29 @@ import { foldChecksum, partialChecksum } from "../../net/checksum.ts";
 const CHECKSUM_BYTES = 2;
 /** Where the checksum is in a UDP header: there, 0 means that there is none (RFC 768). */
 const UDP_CHECKSUM = 6;
+
+/** Most segments of a packet that a driver sends. */
+export const MAX_SEGMENTS = 40;
+
+/** Segments and bytes of a packet. No segments if one has a length that cannot be sent, or there are too many. */
+export function measure(
+  handle: Handle,
+  maxFrame: number,
+): { segments: number; bytes: number } {
+  let segments = 0;
+  let bytes = 0;
+  for (let segment = handle; segment !== 0;) {
+    const pool = Mempool.of(segment);
+    const size = pool.lengths[segment & INDEX_MASK];
+    bytes += size;
+    segments++;
+    const sound = size > 0 && size <= pool.entrySize && bytes <= maxFrame &&
+      segments <= MAX_SEGMENTS;
+    if (!sound) return { segments: 0, bytes: 0 };
+    segment = pool.nextSegments[segment & INDEX_MASK];
+  }
+  return { segments, bytes };
+}
 
 /** A request of {@linkcode Mempool.offloads}: where the sum begins in the frame. */
 export function checksumStart(request: number): number {

@@ -50,7 +50,8 @@ import {
   recordFault,
   State,
 } from "./virtqueue/state.ts";
-import { MAX_SEGMENTS, type VirtioTxQueue } from "./virtqueue/tx.ts";
+import { MAX_SEGMENTS } from "../queue/packet_chain.ts";
+import type { VirtioTxQueue } from "./virtqueue/tx.ts";
 
 /** The name of this driver. */
 export const DRIVER = "virtio";

@@ -21,7 +21,11 @@ import {
 } from "../../../memory/mempool.ts";
 import { QueueCounters, Slot } from "../../../stats.ts";
 import type { LocalQueue } from "../../queue/rx_queue.ts";
-import { completeChecksum, isSound } from "../../queue/packet_chain.ts";
+import {
+  completeChecksum,
+  isSound,
+  measure,
+} from "../../queue/packet_chain.ts";
 import {
   assertNotClosed,
   QueueControl,
@@ -52,9 +56,6 @@ export interface TxOffsets {
   /** What its descriptors want. Default: {@linkcode ADVANCED_TX}. */
   readonly layout?: TxLayout;
 }
-
-/** Most buffers of a packet (7.2.1.1). */
-const MAX_SEGMENTS = 40;
 
 const NO_FAST_PATH: TxFastPath = () => 0;
 
@@ -209,7 +210,9 @@ export class AdvancedTxQueue implements TxQueue {
    */
   #sendSlowly(handle: Handle): boolean {
     const { segments, bytes } = measure(handle, this.#maxFrame);
-    if (segments === 0 || !isPossible(handle)) {
+    // Only a packet in one buffer can be padded.
+    const isShort = segments > 1 && bytes < MIN_PACKET;
+    if (segments === 0 || isShort || !isPossible(handle)) {
       this.counters.add("txErrors", 1);
       Mempool.freeChain(handle);
       return true;
@@ -319,27 +322,6 @@ function isPossible(handle: Handle): boolean {
   if (request === 0) return true;
   const { segmentSizes } = Mempool.of(handle);
   return segmentSizes[handle & INDEX_MASK] === 0 && isSound(handle, request);
-}
-
-/** Segments and bytes of a packet; no segments when it has a length that no card can send. */
-function measure(
-  handle: Handle,
-  maxFrame: number,
-): { segments: number; bytes: number } {
-  let segments = 0;
-  let bytes = 0;
-  for (let segment = handle; segment !== 0;) {
-    const pool = Mempool.of(segment);
-    const size = pool.lengths[segment & INDEX_MASK];
-    bytes += size;
-    segments++;
-    const sound = size > 0 && size <= pool.entrySize && bytes <= maxFrame &&
-      segments <= MAX_SEGMENTS;
-    if (!sound) return { segments: 0, bytes: 0 };
-    segment = pool.nextSegments[segment & INDEX_MASK];
-  }
-  const padded = segments === 1 || bytes >= MIN_PACKET;
-  return padded ? { segments, bytes } : { segments: 0, bytes: 0 };
 }
 
 /** Lengthens a tiny packet with zeros; the card pads it to 60 bytes anyway. */

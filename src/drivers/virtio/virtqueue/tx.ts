@@ -26,6 +26,7 @@ import {
   checksumStart,
   completeChecksum,
   isSound,
+  measure,
 } from "../../queue/packet_chain.ts";
 import { QueueControl, Word } from "../../queue/control_block.ts";
 import { refusalOf } from "../../queue/reach.ts";
@@ -63,8 +64,6 @@ import {
 
 /** The largest packet that a device cuts into segments: headers and 65535 bytes (5.1.6.3). */
 const LARGEST_SEGMENTED = 65589;
-/** Most buffers of a packet. */
-export const MAX_SEGMENTS = 40;
 /** Descriptors with the device from which on each send looks whether it has finished some. */
 const RECLAIM_FROM = 16;
 
@@ -336,7 +335,9 @@ export abstract class VirtioTxQueue implements TxQueue {
       handle,
       segment === 0 ? this.maxFrame : LARGEST_SEGMENTED,
     );
-    if (segments === 0) return this.#drop(handle);
+    if (segments === 0 || bytes < ETHERNET_HEADER_LENGTH) {
+      return this.#drop(handle);
+    }
     const descriptors = this.#indirect && segments <= TABLE_DESCRIPTORS
       ? 1
       : segments;
@@ -457,23 +458,4 @@ export abstract class VirtioTxQueue implements TxQueue {
     descriptors[word + 1] = this.#tablesHigh + Math.floor(low / 2 ** 32);
     descriptors[word + 2] = segments * DESCRIPTOR_BYTES;
   }
-}
-
-/** Segments and bytes of a packet; no segments where it has a length that cannot be sent. */
-function measure(
-  handle: Handle,
-  most: number,
-): { segments: number; bytes: number } {
-  let segments = 0;
-  let bytes = 0;
-  for (let segment = handle; segment !== 0;) {
-    const pool = Mempool.of(segment);
-    const size = pool.lengths[segment & INDEX_MASK];
-    bytes += size;
-    const sound = size > 0 && size <= pool.entrySize && bytes <= most &&
-      ++segments <= MAX_SEGMENTS;
-    if (!sound) return { segments: 0, bytes: 0 };
-    segment = pool.nextSegments[segment & INDEX_MASK];
-  }
-  return { segments: bytes < ETHERNET_HEADER_LENGTH ? 0 : segments, bytes };
 }
