@@ -2,7 +2,7 @@
  * The driver's register table and the model's were written apart, each from the datasheet. What both have must be at
  * the same place.
  */
-import { assert, assertEquals, assertGreater } from "@std/assert";
+import { assertEquals, assertGreater } from "@std/assert";
 import * as driver from "../../src/drivers/intel/ixgbe/registers.ts";
 import type { Register } from "../../src/drivers/intel/register.ts";
 import { REGISTERS, type Span } from "../../src/sim/registers/registers.ts";
