@@ -4,6 +4,7 @@
  * @module
  */
 import { ConfigError } from "./errors.ts";
+import { checkRssKey, checkRssTable } from "./rss_table.ts";
 
 /** When a queue sleeps and when it polls. */
 export interface AdaptiveConfig {
@@ -246,24 +247,8 @@ function checkAdaptive(adaptive: AdaptiveConfig): void {
 }
 
 function checkRss({ rss, queues }: DeviceConfig): void {
-  if (rss.key.length !== 40) {
-    throw new ConfigError("rss", `the key has ${rss.key.length} bytes, not 40`);
-  }
-  const { table } = rss;
-  if (table === undefined) return;
-  if (table.length === 0 || 128 % table.length !== 0) {
-    throw new ConfigError(
-      "rss",
-      `a table of ${table.length} entries does not divide 128`,
-    );
-  }
-  const wrong = table.find((q) => !Number.isInteger(q) || q < 0 || q >= queues);
-  if (wrong !== undefined) {
-    throw new ConfigError(
-      "rss",
-      `the table names queue ${wrong}, but there are ${queues} queues`,
-    );
-  }
+  checkRssKey(rss.key);
+  if (rss.table !== undefined) checkRssTable(rss.table, queues);
 }
 
 /** Which names there are is known to the driver. */

@@ -24,3 +24,15 @@ export async function until(
     await delay(pause);
   }
 }
+
+/** Runs asynchronous actions one after the other. */
+export class Turns {
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** Runs an action when those before it have ended, successfully or not. Resolves or rejects as the action does. */
+  take<T>(action: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(action);
+    this.#last = done.catch(() => {});
+    return done;
+  }
+}

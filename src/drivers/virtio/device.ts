@@ -42,7 +42,8 @@ import { agree, type Agreement, configFor } from "./negotiation.ts";
 import { type NetStatus, readNetStatus } from "./net_config.ts";
 import { createRxQueue, createTxQueue, renewPair } from "./virtqueue/pair.ts";
 import type { VirtioRxQueue } from "./virtqueue/rx.ts";
-import { RSS_TABLE_SIZE, Settings } from "./control/settings.ts";
+import { RSS_TABLE_SIZE } from "../../rss_table.ts";
+import { Settings } from "./control/settings.ts";
 import {
   Fault,
   HANDLE_MASK,

@@ -17,7 +17,7 @@ import type {
 import { NotSupportedError } from "../../errors.ts";
 import { log, repeatedly } from "../../log.ts";
 import { Word } from "../queue/control_block.ts";
-import { delay, until } from "../../wait.ts";
+import { delay, Turns, until } from "../../wait.ts";
 import { featureNames } from "./features.ts";
 import { State } from "./virtqueue/state.ts";
 
@@ -80,7 +80,7 @@ export class Lifecycle {
   /** Pairs that stand still until they are started again. */
   readonly #halted = new Set<number>();
   /** One change of the virtqueues after the other. */
-  #turn: Promise<void> = Promise.resolve();
+  readonly #turns = new Turns();
   #recovering = false;
   /** True when the device was reset and did not come up again. */
   #failed = false;
@@ -108,14 +108,14 @@ export class Lifecycle {
   /** Section 3.1.1, steps 7 and 8, for the first time. */
   async start(): Promise<void> {
     for (const index of this.#indexes()) this.#pairs.resetRings(index);
-    await this.#inTurn(() => this.#bringUp());
+    await this.#turns.take(() => this.#bringUp());
     const { address } = this.#options;
     this.#watch = repeatedly(address, () => this.#look(), WATCH_INTERVAL_MS);
   }
 
   /** Stops a pair: the device touches no packet of it when this resolves. */
   async halt(index: number): Promise<void> {
-    await this.#inTurn(async () => {
+    await this.#turns.take(async () => {
       this.#halted.add(index);
       if (this.#enabled.delete(index)) await this.#disable(index);
     });
@@ -123,7 +123,7 @@ export class Lifecycle {
 
   /** Starts a pair that was halted, and that nobody uses yet, with fresh rings. */
   async resume(index: number): Promise<void> {
-    await this.#inTurn(async () => {
+    await this.#turns.take(async () => {
       this.#pairs.resetRings(index);
       this.#halted.delete(index);
       // Otherwise it comes up with the device.
@@ -137,7 +137,7 @@ export class Lifecycle {
   async end(): Promise<void> {
     clearInterval(this.#watch);
     this.#live = false;
-    await this.#inTurn(() => this.#transport.shutDown());
+    await this.#turns.take(() => this.#transport.shutDown());
   }
 
   #indexes(): number[] {
@@ -325,7 +325,7 @@ export class Lifecycle {
     try {
       await this.#transport.reset();
       if (isClosed()) return false;
-      await this.#inTurn(() => this.#renew());
+      await this.#turns.take(() => this.#renew());
       this.#reason = "";
       this.#warn("is back");
       return true;
@@ -343,15 +343,9 @@ export class Lifecycle {
     this.#warn(reason);
   }
 
-  #inTurn(action: () => Promise<void>): Promise<void> {
-    const done = this.#turn.then(action);
-    this.#turn = done.catch(() => {});
-    return done;
-  }
-
   async #attempt(action: () => Promise<void>): Promise<void> {
     try {
-      await this.#inTurn(action);
+      await this.#turns.take(action);
     } catch (error) {
       this.#warn(String(error));
     }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Turns } from "../../../wait.ts";
 import type { Chip } from "./chip.ts";
 import {
   configureRxRing,
@@ -34,7 +35,7 @@ export interface ResetRings {
 export class Rings {
   readonly #chip: Chip;
   readonly #running = new Set<number>();
-  #before: Promise<void> = Promise.resolve();
+  readonly #turns = new Turns();
 
   /** @param chip Whose rings they are. */
   constructor(chip: Chip) {
@@ -43,7 +44,7 @@ export class Rings {
 
   /** Starts a queue's rings. They are in their first state when `reset` is called. */
   start(queue: number, reset: () => ResetRings): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       await this.#pause();
       const { rx, tx, tail } = reset();
       configureTxRing(this.#chip, queue, tx);
@@ -56,7 +57,7 @@ export class Rings {
 
   /** Stops a queue's rings, if they run, once it has sent what it was given. */
   stop(queue: number): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       if (!this.#running.delete(queue)) return;
       await drainTxRing(this.#chip, queue);
       await this.#pause();
@@ -73,11 +74,5 @@ export class Rings {
   #resume(): void {
     startTransmit(this.#chip);
     startReceive(this.#chip);
-  }
-
-  #inTurn(change: () => Promise<void>): Promise<void> {
-    const after = this.#before.then(change);
-    this.#before = after.catch(() => {});
-    return after;
   }
 }

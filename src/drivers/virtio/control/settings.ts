@@ -16,6 +16,7 @@ import {
   checkRssKey,
   checkRssTable,
   evenRssTable,
+  RSS_TABLE_SIZE,
 } from "../../../rss_table.ts";
 import {
   Commands,
@@ -31,8 +32,6 @@ import type { VirtioFeatureName } from "../../../bus/virtio/feature_bits.ts";
 import { accepts } from "../features.ts";
 import type { Agreement } from "../negotiation.ts";
 
-/** Entries of the indirection table: a power of two that every device with RSS takes (5.1.4.1). */
-export const RSS_TABLE_SIZE = 128;
 /** Addresses besides the device's own. Where a device's table is smaller, it takes frames for any address. */
 const MAC_FILTERS = 128;
 const HIGHEST_VLAN = 4094;
