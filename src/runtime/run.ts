@@ -10,6 +10,7 @@ import { log } from "../log.ts";
 import { INDEX_BITS, Mempool } from "../memory/mempool.ts";
 import { type CounterName, QueueCounters } from "../stats.ts";
 import type { WorkerReport, WorkerStart } from "./protocol.ts";
+import { Turns } from "../wait.ts";
 
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
@@ -69,7 +70,7 @@ interface Running {
 /** Those with workers. */
 const runs = new Set<Run>();
 /** One queue starts afresh after the other: two runs may use the same ones. */
-let restarts: Promise<void> = Promise.resolve();
+const restarts = new Turns();
 
 /** Running queue workers. `await using` stops them at the end of the block. */
 export class Run implements AsyncDisposable {
@@ -369,9 +370,7 @@ export class Run implements AsyncDisposable {
 
   /** Every ring stops before any pool is refilled: a packet may be in the ring of another device. */
   #restartQueues(queue: number): Promise<void> {
-    const turn = restarts.then(() => this.#restartInTurn(queue));
-    restarts = turn.catch(() => {});
-    return turn;
+    return restarts.take(() => this.#restartInTurn(queue));
   }
 
   async #restartInTurn(queue: number): Promise<void> {

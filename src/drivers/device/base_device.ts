@@ -15,12 +15,7 @@ import type {
   TxQueue,
   VirtioQueueDescription,
 } from "../../device_api.ts";
-import {
-  ConfigError,
-  DeviceTimeoutError,
-  IxlError,
-  NotSupportedError,
-} from "../../errors.ts";
+import { ConfigError, DeviceTimeoutError, IxlError } from "../../errors.ts";
 import { log, repeatedly } from "../../log.ts";
 import {
   DEFAULT_ENTRY_SIZE,
@@ -40,18 +35,15 @@ import {
   type MemorySizes,
   type QueueMemory,
 } from "./device_memory.ts";
+import { PoolResizer } from "./pool_resizer.ts";
+import { type RemovalHandler, RemovalWatch } from "./removal_watch.ts";
+import { checkVectors, vectorFds } from "./vectors.ts";
 import { LinkWatch } from "./link_watch.ts";
-import { DEVICE_TOKEN, Word } from "../queue/control_block.ts";
+import { Word } from "../queue/control_block.ts";
 import { until } from "../../wait.ts";
 
-/** How long the user of a queue may take to follow a change of its pool. */
-const SETTLE_TIMEOUT_MS = 2000;
-/** How often memory is looked for that a shrunk pool no longer needs. */
-const RELEASE_INTERVAL_MS = 200;
 /** Often enough that no 32-bit counter wraps between: at 14.88 million frames a second one takes 288 s. */
 const STATISTICS_INTERVAL_MS = 60_000;
-/** How soon the wish of the kernel to remove the device is seen. */
-const REMOVAL_INTERVAL_MS = 100;
 /** How long the packets of another device may stay in a transmit ring before the queue is stopped for their sake. */
 const RECALL_TIMEOUT_MS = 1000;
 /** Octets in front of a frame, or in it, that `maxFrameSize` does not count: a virtio header, a VLAN tag. */
@@ -98,18 +90,14 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   readonly #pairs: (LocalPair | undefined)[] = [];
   /** Queues that other isolates may use. */
   readonly #lent = new Set<number>();
-  readonly #resizing: Promise<void>[] = [];
+  readonly #resizer: PoolResizer;
   #counted: DeviceStats = emptyStats();
   /** What readStats() has told already. */
   readonly #told: DeviceStats = emptyStats();
   #statisticsTimer: Timer | undefined;
-  #releaseTimer: Timer | undefined;
   #started = false;
   #closing: Promise<void> | undefined;
-  readonly #removalHandlers = new Set<() => void | Promise<void>>();
-  #removalTimer: Timer | undefined;
-  /** What became of it, when the bus took it away. */
-  #lost: string | undefined;
+  readonly #removal: RemovalWatch;
   /** Pools of other devices that this one reaches. */
   readonly #foreignPools = new Set<Mempool>();
   /** Resolved when a device that closes does no DMA any more. */
@@ -122,6 +110,8 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   constructor(bus: Bus, config: DeviceConfig) {
     this.bus = bus;
     this.#config = config;
+    this.#resizer = new PoolResizer(this);
+    this.#removal = new RemovalWatch(bus, (handlers) => this.#lose(handlers));
   }
 
   /** Bytes of one descriptor. */
@@ -215,7 +205,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   }
 
   /** True when one vector serves the only queue and everything else: a chip that can say so overrides it. */
-  protected get sharedVector(): boolean {
+  get sharedVector(): boolean {
     return false;
   }
 
@@ -223,7 +213,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
    * True when vector 0 is the link's and no queue has one, because all of them poll: a driver that knows how, on a
    * card with too few vectors for its queues, overrides it.
    */
-  protected get linkVectorOnly(): boolean {
+  get linkVectorOnly(): boolean {
     return false;
   }
 
@@ -271,7 +261,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   async start(): Promise<void> {
     await this.prepare();
     this.checkConfig();
-    this.#checkVectors();
+    checkVectors(this.bus, this.config, this);
     this.#checkPool();
     this.step("allocating memory");
     const { bus, config } = this;
@@ -282,7 +272,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     await this.resetChip();
     bus.setBusMaster(true);
     this.step("routing interrupts");
-    bus.interrupts.route(this.#vectors(memory));
+    bus.interrupts.route(vectorFds(memory, config, this));
     await this.configureChip();
     this.enableInterrupts();
     this.#linkWatch = new LinkWatch(memory.link, {
@@ -294,13 +284,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
       () => this.collectStatistics(this.#counted),
       STATISTICS_INTERVAL_MS,
     );
-    if (bus.removal || bus.failure) {
-      this.#removalTimer = repeatedly(
-        this.address,
-        () => this.#lookForLoss(),
-        REMOVAL_INTERVAL_MS,
-      );
-    }
+    this.#removal.start();
     if (config.linkTimeoutMs > 0) await this.waitForLink(config.linkTimeoutMs);
     this.step(`up at ${this.linkSpeed} Mbit/s`);
   }
@@ -419,7 +403,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   takeHome(pools: ReadonlySet<Mempool>): void {
     if (this.closed) return;
     for (const [index, queue] of this.#memory?.queues.entries() ?? []) {
-      if (pools.has(queue.pool)) this.#sync(index, queue);
+      if (pools.has(queue.pool)) this.#resizer.sync(index, queue);
     }
   }
 
@@ -459,13 +443,12 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
 
   extendRxMempool(queue: number, entries: number): Promise<void> {
     assertCount(entries);
-    return this.#resizeInTurn(queue, entries);
+    return this.#resizer.resize(queue, entries);
   }
 
-  async shrinkRxMempool(queue: number, entries: number): Promise<void> {
+  shrinkRxMempool(queue: number, entries: number): Promise<void> {
     assertCount(entries);
-    await this.#resizeInTurn(queue, -entries);
-    this.#releaseSoon();
+    return this.#resizer.resize(queue, -entries);
   }
 
   rxIrq(queue: number): number {
@@ -488,10 +471,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   }
 
   onRemoval(handler: () => void | Promise<void>): Disposable {
-    this.#removalHandlers.add(handler);
-    return {
-      [Symbol.dispose]: () => void this.#removalHandlers.delete(handler),
-    };
+    return this.#removal.add(handler);
   }
 
   stopQueue(index: number): void {
@@ -642,43 +622,19 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     log("debug", this.address, message);
   }
 
-  #checkVectors(): void {
-    const { kind, count } = this.bus.interrupts;
-    const { interrupts } = this.config;
-    if (interrupts !== "auto" && interrupts !== kind) {
-      throw new ConfigError(
-        "interrupts",
-        `${this.address} has ${kind} interrupts, not ${interrupts}`,
-      );
-    }
-    if ((kind === "msi" || kind === "intx") && !this.sharedVector) {
-      throw new NotSupportedError(
-        `the ${this.driver} driver needs MSI-X, ${this.address} has ${kind} interrupts`,
-      );
-    }
-    if (count > this.config.queues || this.linkVectorOnly) return;
-    if (this.sharedVector && this.config.queues === 1) return;
-    throw new NotSupportedError(
-      `${this.config.queues} queues need ${
-        this.config.queues + 1
-      } interrupt vectors, ${this.address} has ${count} (${kind}): use fewer queues, or poll (irqTimeoutMs: 0) where the driver can do without`,
-    );
-  }
-
-  /**
-   * The eventfd of each vector. A shared one wakes the queue, which passes news of the link on; but a queue that only
-   * polls would never look, and has no use for interrupts.
-   */
-  #vectors({ queues, link }: DeviceMemory): number[] {
-    if (this.linkVectorOnly) return [link.fd];
-    const fds = queues.map(({ irq }) => irq.fd);
-    if (!this.sharedVector) return [...fds, link.fd];
-    return this.config.irqTimeoutMs === 0 ? [link.fd] : fds;
-  }
-
   #openMemory(): DeviceMemory {
     if (this.closed || this.#memory === undefined) throw this.#isClosed();
     return this.#memory;
+  }
+
+  /** For the device's own parts: whether this isolate receives on a queue. */
+  receivesHere(index: number): boolean {
+    return this.#pairs[index]?.rx.holding ?? false;
+  }
+
+  /** For the device's own parts: memory of a queue. */
+  queueMemory(index: number): QueueMemory {
+    return this.#queue(index);
   }
 
   #queue(index: number): QueueMemory {
@@ -703,96 +659,23 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
   #isClosed(): IxlError {
     return new IxlError(
       "device-gone",
-      `${this.address} ${this.#lost ?? "is closed"}`,
+      `${this.address} ${this.#removal.lost ?? "is closed"}`,
     );
-  }
-
-  /** One change of a pool after the other. */
-  #resizeInTurn(index: number, change: number): Promise<void> {
-    const before = this.#resizing[index] ?? Promise.resolve();
-    const after = before.then(() => this.#resize(index, change));
-    this.#resizing[index] = after.catch(() => {});
-    return after;
-  }
-
-  async #resize(index: number, change: number): Promise<void> {
-    const queue = this.#queue(index);
-    queue.pool.resize(queue.pool.target + change);
-    // Nobody uses a stopped queue: the next user follows when it starts.
-    if (queue.control.words[Word.Stop] !== 0) return;
-    if (await until(() => this.#settle(index, queue), SETTLE_TIMEOUT_MS)) {
-      return;
-    }
-    throw new DeviceTimeoutError(
-      `queue ${index} following the new size of its pool`,
-      SETTLE_TIMEOUT_MS,
-      "let the worker of the queue call receive()",
-    );
-  }
-
-  /** Makes the pool follow where this isolate may, and asks its user where not. */
-  #settle(index: number, queue: QueueMemory): boolean {
-    if (queue.pool.settled || this.closed) return true;
-    this.#sync(index, queue);
-    return queue.pool.settled;
-  }
-
-  #sync(index: number, { pool, control, wake }: QueueMemory): void {
-    if (this.#pairs[index]?.rx.holding) {
-      pool.sync();
-    } else if (
-      Atomics.compareExchange(control.words, Word.Owner, 0, DEVICE_TOKEN) === 0
-    ) {
-      pool.sync();
-      Atomics.store(control.words, Word.Owner, 0);
-    } else {
-      control.askToLook();
-      wake.raise();
-    }
-  }
-
-  #releaseSoon(): void {
-    this.#releaseTimer ??= repeatedly(
-      this.address,
-      () => {
-        const pools = this.#memory?.queues.map(({ pool }) => pool) ?? [];
-        const left = pools.filter((pool) => !pool.releaseMemory());
-        if (left.length === 0) this.#stopReleasing();
-      },
-      RELEASE_INTERVAL_MS,
-    );
-  }
-
-  #stopReleasing(): void {
-    clearInterval(this.#releaseTimer);
-    this.#releaseTimer = undefined;
   }
 
   /** The device is lost: all its users stop, then everything is given back. */
-  #lookForLoss(): void {
-    const { removal, failure } = this.bus;
-    const isFailed = failure?.clear() ?? false;
-    const isRemoved = removal?.clear() ?? false;
-    if (this.closed || !(isFailed || isRemoved)) return;
-    this.#lost = isRemoved
-      ? "was removed from the machine"
-      : "had an error on PCI Express that could not be corrected: look at the kernel's log, and open it again";
-    clearInterval(this.#removalTimer);
-    const [level, what] = isRemoved
-      ? ["warn", "is being removed from the machine"] as const
-      : ["error", "reports an uncorrectable error on PCI Express"] as const;
-    log(level, this.address, what);
-    const handlers = [...this.#removalHandlers].map((handler) =>
+  #lose(handlers: readonly RemovalHandler[]): void {
+    const stopped = handlers.map((handler) =>
       this.#attempt("stop for the removal", handler)
     );
-    void Promise.all(handlers).then(() => this.close());
+    void Promise.all(stopped).then(() => this.close());
   }
 
   async #close(): Promise<void> {
     const memory = this.#memory;
-    this.#stopReleasing();
+    this.#resizer.stop();
     clearInterval(this.#statisticsTimer);
-    clearInterval(this.#removalTimer);
+    this.#removal.stop();
     for (const { control, wake } of memory?.queues ?? []) {
       control.ask(Word.Stop, 1);
       wake.raise();

@@ -63,11 +63,11 @@ export class IntelCard<Chip extends IntelChip>
     this.features = family.features(chip);
   }
 
-  protected override get sharedVector(): boolean {
+  override get sharedVector(): boolean {
     return this.#family.sharesVector?.(this.bus) ?? false;
   }
 
-  protected override get linkVectorOnly(): boolean {
+  override get linkVectorOnly(): boolean {
     return this.#family.pollsWithoutVectors === true &&
       pollsWithFewVectors(this.bus, this.config);
   }

@@ -134,11 +134,11 @@ export class VirtioDevice extends BaseDevice<BusDevice> {
     return [State.RxUser, State.TxUser];
   }
 
-  protected override get sharedVector(): boolean {
+  override get sharedVector(): boolean {
     return this.bus.interrupts.kind === "intx";
   }
 
-  protected override get linkVectorOnly(): boolean {
+  override get linkVectorOnly(): boolean {
     const { irqTimeoutMs, queues } = this.config;
     return irqTimeoutMs === 0 && this.bus.interrupts.count <= queues;
   }
