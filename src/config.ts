@@ -47,7 +47,10 @@ export interface DeviceConfig {
   readonly rxDepth: number;
   /** Transmit descriptors per queue: 64 to 4096, a multiple of 8. Default 512, or what a virtio device has. */
   readonly txDepth: number;
-  /** Packets in each queue's pool; 0, the default, for enough to fill both rings and some batches. */
+  /**
+   * Packets in each queue's pool; 0, the default, for enough to fill both rings and some batches. At least one more
+   * than two frames of {@linkcode maxFrameSize} take.
+   */
   readonly poolEntries: number;
   /** Most packets that a pool can be extended to. 0, the default: 8 times its size. */
   readonly poolMaxEntries: number;
