@@ -101,7 +101,7 @@ export class Responder {
       return "otherProtocol";
     }
     if (net.arpTargetIpv4(u8, arp) !== this.ip) return "otherAddress";
-    // A probe has the sender 0.0.0.0: whoever has the address must say so (RFC 5227).
+    // An ARP probe has the sender 0.0.0.0. The owner of the address must answer it (RFC 5227).
     const sender = net.arpSenderIpv4(u8, arp);
     if (sender !== 0 && !this.#isHost(sender)) return "badSource";
     net.makeArpReply(u8, arp, this.mac);

@@ -38,7 +38,7 @@ export interface RxQueue {
   checkIrq(): boolean;
   /** Lets the next interrupt through. */
   ackIrq(): void;
-  /** Makes the calling isolate the one that sleeps on the interrupt; whoever slept on it wakes and stops. */
+  /** Makes the calling isolate the one that sleeps on the interrupt. The one that slept on it wakes and stops. */
   rebindIrq(): void;
 }
 

@@ -183,7 +183,7 @@ const ERRNO_NAMES: Record<number, string> = {
   88: "ENOTSOCK (not a socket)",
   98: "EADDRINUSE (address in use)",
   104: "ECONNRESET (connection reset)",
-  111: "ECONNREFUSED (nobody listens)",
+  111: "ECONNREFUSED (no process listens there)",
 };
 
 function errnoName(errno: number): string {

@@ -154,7 +154,7 @@ export interface DemoResult {
   readonly corrupted: number;
   /** Frames behind a later one of their flow. */
   readonly reordered: number;
-  /** Frames that card A dropped and counted because nobody fetched them in time. */
+  /** Frames that card A dropped and counted because they were not fetched in time. */
   readonly missed: number;
   /** Frames that a worker gave up because card B's ring was full. */
   readonly dropped: number;

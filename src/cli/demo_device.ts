@@ -251,7 +251,7 @@ class Echo {
       this.#running.stats().map(({ ports: [port] }) => port),
     );
     const out = sent(this.#device, counters).undelivered;
-    // Where others send frames too, nobody can tell whose were missed or filtered.
+    // If others send frames too, it is unknown whose frames were missed or filtered.
     const back = this.#total("foreign") === 0
       ? received(this.#device, counters).undelivered
       : {};

@@ -42,7 +42,7 @@ export class EventFd {
     );
   }
 
-  /** Wakes whoever sleeps on it. */
+  /** Wakes the isolate that sleeps on it. */
   signal(): void {
     libc().write(this.fd, ONE, 8n);
   }

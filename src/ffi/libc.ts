@@ -182,7 +182,7 @@ export function closeFd(fd: number): void {
   if (fd >= 0) libc().close(fd);
 }
 
-/** Gives the rest of this thread's time slice to whoever else wants this core. */
+/** Yields the rest of this thread's time slice. */
 export function yieldCpu(): void {
   libc().sched_yield();
 }

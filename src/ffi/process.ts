@@ -10,7 +10,7 @@ const POLLHUP = 0x10;
 /** Standard output and standard error: nothing is waited for, since the kernel always tells of a reader that is gone. */
 const OUTPUTS = new Int32Array([1, 0, 2, 0]);
 
-/** Whether nobody reads standard output or standard error any more. False where FFI is not allowed. */
+/** Whether the reader of standard output or standard error has gone. False where FFI is not allowed. */
 export function outputGone(): boolean {
   if (!mayCallLibc()) return false;
   libc().poll(OUTPUTS, 2n, 0);

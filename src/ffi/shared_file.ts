@@ -32,7 +32,7 @@ export interface SharedFile {
   readonly size: number;
   /** The page size of its memory, which mappings of it must be aligned to. */
   readonly pageSize: number;
-  /** Nobody can make it shorter: to touch a mapping of it is safe. */
+  /** The file cannot be made shorter, so that touching a mapping of it is safe. */
   readonly cannotShrink: boolean;
 }
 

@@ -153,7 +153,7 @@ export class UnixSocket {
     return credentials[CREDENTIALS_UID] >>> 0;
   }
 
-  /** Ends the connection both ways, which wakes whoever waits on it. */
+  /** Ends the connection both ways, which wakes those who wait on it. */
   shutdown(): void {
     libc().shutdown(this.fd, SHUT_RDWR);
   }
@@ -205,7 +205,7 @@ export class UnixListener {
   }
 
   /**
-   * Listens at a path. A socket file that nobody listens at any more is replaced.
+   * Listens at a path. A socket file without a listener is replaced.
    * @throws {SystemError} EADDRINUSE when something is there that is in use, or is no socket.
    */
   static listen(path: string): UnixListener {
@@ -222,7 +222,7 @@ export class UnixListener {
     return new UnixListener(fd, path);
   }
 
-  /** The next connection; undefined when nobody has connected. */
+  /** The next connection; undefined if there is none. */
   accept(): UnixSocket | undefined {
     const flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
     const fd = libc().accept4(this.fd, 0n, 0n, flags);
@@ -242,7 +242,7 @@ export class UnixListener {
 }
 
 /**
- * Connects to whoever listens at a path; undefined when nobody does, or when they are busy.
+ * Connects to the process that listens at a path; undefined if there is none, or it is busy.
  * @throws {SystemError} for everything else: no permission, no socket.
  */
 export function connectUnix(path: string): UnixSocket | undefined {
@@ -253,7 +253,7 @@ export function connectUnix(path: string): UnixSocket | undefined {
   }
   const code = errno();
   closeFd(fd);
-  // A file that is no socket refuses as a socket does that nobody listens at.
+  // A file that is not a socket fails like a socket without a listener.
   if (code === ECONNREFUSED && stat(path, FOLLOW)?.isSocket === false) {
     throw new SystemError(
       `connect to ${path}`,
@@ -296,7 +296,7 @@ function socketAddress(path: string): Uint8Array<ArrayBuffer> {
   return address;
 }
 
-/** True when nobody listens at a socket file. */
+/** True for a socket file without a listener. */
 function isStale(path: string): boolean {
   const address = socketAddress(path);
   const fd = newSocket();

@@ -6,7 +6,7 @@
 import { EventFd, PollSet } from "../ffi/eventfd.ts";
 import { yieldCpu as yieldThread } from "../ffi/libc.ts";
 
-/** Gives the rest of this thread's time slice to whoever else wants this core. */
+/** Yields the rest of this thread's time slice. */
 export const yieldCpu: () => void = yieldThread;
 
 /** A line that a device, or another isolate, raises. */

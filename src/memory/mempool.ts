@@ -35,7 +35,7 @@ const POISON = 0xde;
 const FREE_COUNT = 0;
 /** Entries below this index may be allocated. Written by the owner. */
 const LIMIT = 1;
-/** What the limit shall become. Written by whoever resizes, after memory is there. */
+/** The wanted limit. Written by the isolate that resizes, once the memory is there. */
 const TARGET = 2;
 /** One above the highest entry that is still out: memory above it may go. Written by the owner. */
 const NEEDED = 3;
@@ -96,7 +96,7 @@ export interface MempoolDescription {
   readonly lent?: boolean;
 }
 
-/** Asks whoever owns the memory to make a pool's first `entries` entries usable; returns when they are. */
+/** Asks the owner of the memory to make a pool's first `entries` entries usable. Returns when they are. */
 export type GrowMemory = (pool: Mempool, entries: number) => void;
 
 /** A device, as a pool sees it. */
@@ -176,7 +176,7 @@ export class Mempool {
   readonly segmentSizes: Uint16Array;
   /**
    * For drivers: the LIFO of free handles; its length is `header[0]`. An entry that is pushed onto it has no next
-   * segment and no offloads, so that nobody has to clear these when it is taken.
+   * segment and no offloads, so that these need not be cleared when it is taken.
    */
   readonly freeStack: Uint32Array;
   /** For drivers: the shared header; word 0 counts the free stack. */

@@ -222,7 +222,7 @@ export class Run implements AsyncDisposable {
         `${lost.address} was removed from the machine`,
       ),
     );
-    // Whoever does not wait for the end is not to be killed by its failure.
+    // A program that does not await `done` must not be ended by an unhandled rejection.
     this.#allEnded.promise.catch(() => {});
     await this.stop();
     for (const device of this.#devices) {
@@ -376,7 +376,7 @@ export class Run implements AsyncDisposable {
   async #restartInTurn(queue: number): Promise<void> {
     for (const device of this.#devices) await device.haltQueue(queue);
     for (const device of this.#devices) await device.restartQueue(queue);
-    // The rings are empty, and nobody has their packets in hand.
+    // The rings are empty, and no worker holds their packets.
     for (const pool of this.#copyPools(queue)) pool?.reclaimAll();
   }
 

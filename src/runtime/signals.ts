@@ -22,7 +22,7 @@ let signals: readonly Deno.Signal[] = [];
 let outputTimer: ReturnType<typeof setInterval> | undefined;
 
 /**
- * Calls `stop` once on SIGINT, SIGTERM or SIGHUP, and when nobody reads the program's output any more, instead of dying
+ * Calls `stop` once on SIGINT, SIGTERM or SIGHUP, and when the reader of the program's output has gone, instead of dying
  * with buffers mapped. Signals within a second of the first one are the same request; a later one ends the program at
  * once. Dispose of the result to give the signals back.
  *
@@ -111,11 +111,11 @@ function call(stop: () => unknown): void {
   );
 }
 
-/** Deno tells nobody that a pipe's reader is gone, and a program would go on without end behind `head -1`. */
+/** Deno does not report that a pipe's reader has gone. Without this, a program before `head -1` would never end. */
 function watchOutput(): ReturnType<typeof setInterval> {
   const timer = setInterval(() => {
     if (asked === undefined && outputGone()) {
-      request("stopping: nobody reads the output");
+      request("stopping: the reader of the output has gone");
     }
   }, OUTPUT_INTERVAL_MS);
   Deno.unrefTimer(timer);

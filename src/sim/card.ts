@@ -42,7 +42,7 @@ export type { Violation, ViolationKind } from "./violations.ts";
 const ALL_ONES = [0, 0xff, 0xffff, 0, 0xffffffff];
 const X540_PACKET_BUFFER = 384 << 10;
 const RESET_BITS = CTRL_RST | CTRL_LNK_RST;
-/** Milliseconds after which a reset is over even if nobody looked. */
+/** Milliseconds after which a reset is over even if no register was read. */
 const RESET_MS = 1;
 const MICROSECONDS = 1000;
 /** Shared with the firmware. */

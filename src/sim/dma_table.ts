@@ -19,7 +19,7 @@ const GRANULE_SHIFT_HIGH = 32 - GRANULE_SHIFT;
 const GRANULE = 1 << GRANULE_SHIFT;
 const GRANULE_MASK = GRANULE - 1;
 
-/** Memory that the buffer only stands in for: whoever has it must be asked. */
+/** Memory of another process, for which the buffer is a placeholder: its owner must be asked. */
 export interface RemoteMemory {
   /**
    * Brings `length` bytes at `address` into `u8` at `offset`, before the card
@@ -113,7 +113,7 @@ export class DmaTable {
   offset = 0;
   /** After a hit: whether the card may write there. */
   writable = false;
-  /** Grows with every map and unmap; whoever caches a translation compares it. */
+  /** Grows with every map and unmap, so that cached translations can be checked. */
   generation = 0;
 
   /** Sorted by start, never overlapping. */

@@ -33,7 +33,7 @@ export interface Message {
   readonly wantsReply: boolean;
   /** What follows the header. */
   readonly data: DataView;
-  /** Descriptors that came with it. Whoever handles the message closes those that it does not keep. */
+  /** Descriptors that came with it. The handler of the message closes those that it does not keep. */
   readonly fds: number[];
 }
 
@@ -199,7 +199,7 @@ export class Connection {
     const command = header.getUint16(Header.command, true);
     if (this.#isReply) {
       throw new ProtocolError(
-        `answered ${commandName(command)}, which nobody asked`,
+        `answered ${commandName(command)}, which was not requested`,
       );
     }
     const size = header.getUint32(Header.size, true);

@@ -59,7 +59,7 @@ export class InterruptRoutes {
   readonly #kinds: readonly (readonly Line[])[] = IRQ_LINES.map((count) =>
     Array.from({ length: count }, () => new Line(this.#signals))
   );
-  /** Vectors that the card has fired and nobody has been told of. */
+  /** Vectors that the card has fired and that were not signalled yet. */
   readonly #fired = new Uint8Array(IRQ_LINES[IrqIndex.msix]);
   #anyFired = false;
   readonly #lineIsHigh: () => boolean;

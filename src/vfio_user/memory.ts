@@ -245,7 +245,7 @@ function partsOf({ address, size }: Announced): Part[] {
   return parts;
 }
 
-/** A file may only be touched where nobody can take away what is touched. */
+/** A mapping may only be touched if its file cannot be shortened. */
 function assertMappable({ offset, size }: DmaRegion, fd: number): void {
   const file = statShared(fd);
   if (!file.cannotShrink) {

@@ -17,7 +17,7 @@ export const WIRES: readonly (readonly [string, string])[] = [
   ["pcap:FILE", "writes what is sent into a pcap (a task may not: see below)"],
   [
     "peer:PATH",
-    "a Unix socket to another served card, or to QEMU's -netdev stream: listens where nobody does",
+    "a Unix socket to another served card, or to QEMU's -netdev stream; it listens there if no process does",
   ],
 ];
 

@@ -140,7 +140,7 @@ Deno.test("a signal during bring-up ends every command cleanly", async () => {
   }));
 });
 
-Deno.test("a command ends when nobody reads its output any more", async () => {
+Deno.test("a command ends when the reader of its output has gone", async () => {
   const args = ["stats", "sim:generator?rate=1000", "--json"];
   const behindHead = ["bash", "-c", '"$@" | head -1; exit ${PIPESTATUS[0]}'];
   const { code, stdout, stderr } = await runCli(

@@ -13,7 +13,7 @@ import type { SimBusDescription } from "../description.ts";
 
 /** Words that everybody on the bus shares. */
 export const World = {
-  /** 1 while the card's worker sleeps: whoever has something for it rings the doorbell. */
+  /** 1 while the card's worker sleeps. To wake it, raise the doorbell. */
   Sleeping: 0,
   /** Control messages sent. */
   Control: 1,

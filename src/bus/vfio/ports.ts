@@ -60,7 +60,7 @@ export class PortWindow implements RegisterWindow {
     this.#closed = true;
   }
 
-  /** What cannot be read is all ones, as on a bus that nobody answers on. */
+  /** What cannot be read is all ones, as on a bus where no device answers. */
   #read(offset: number, size: 1 | 2 | 4): void {
     this.#bytes.fill(ONES);
     if (this.#closed) return;

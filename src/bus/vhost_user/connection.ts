@@ -140,7 +140,7 @@ export class Connection {
     }
   }
 
-  /** Ends the connection. Whoever waits for a reply is told why. */
+  /** Ends the connection. Pending requests fail with the reason. */
   end(reason: IxlError): void {
     if (this.#broken !== undefined) return;
     this.#broken = reason;
@@ -290,7 +290,7 @@ export class Connection {
     }
     this.#have += length;
     if (fds.length > 0 || truncated) {
-      this.#fault("sent file descriptors that nobody asked for");
+      this.#fault("sent file descriptors that were not requested");
     } else if (this.#have === HEADER_BYTES && wanted === HEADER_BYTES) {
       this.#checkHeader();
     }

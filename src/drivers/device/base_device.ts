@@ -494,7 +494,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     const { control, wake } = this.#queue(index);
     wake.clear();
     const { Owner, Wanted, Ready, Stop } = Word;
-    // Whoever used it has stopped, and `Stop` comes last.
+    // Its user has stopped. `Stop` is cleared last.
     for (const word of [Owner, Wanted, ...this.userWords, Ready, Stop]) {
       Atomics.store(control.words, word, 0);
     }
@@ -612,7 +612,7 @@ export abstract class BaseDevice<Bus extends BusDevice = BusDevice>
     this.#queue(index).wake.raise();
   }
 
-  /** Wakes whoever waits for changes of the link. */
+  /** Wakes those who wait for changes of the link. */
   protected raiseLink(): void {
     this.#memory?.link.raise();
   }

@@ -60,7 +60,7 @@ export interface QueueMemory {
   readonly txIova: bigint;
   /** Its interrupt. */
   readonly irq: IrqLine;
-  /** Wakes whoever sleeps on it. */
+  /** Wakes the isolate that sleeps on it. */
   readonly wake: IrqLine;
 }
 

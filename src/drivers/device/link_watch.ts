@@ -37,7 +37,7 @@ export class LinkWatch {
     this.#source = source;
   }
 
-  /** Each change from now on, until {@linkcode stop}. Changes that nobody asked for in time are not lost. */
+  /** Each change from now on, until {@linkcode stop}. Changes are kept until they are asked for. */
   async *changes(): AsyncGenerator<LinkState> {
     const queue: (LinkState | undefined)[] = [];
     let ring = () => {};

@@ -79,7 +79,7 @@ export class PoolResizer {
   async #resize(index: number, change: number): Promise<void> {
     const queue = this.#device.queueMemory(index);
     queue.pool.resize(queue.pool.target + change);
-    // Nobody uses a stopped queue: the next user follows when it starts.
+    // A stopped queue has no user: the next one follows when it starts.
     if (queue.control.words[Word.Stop] !== 0) return;
     if (await until(() => this.#settle(index, queue), SETTLE_TIMEOUT_MS)) {
       return;

@@ -28,9 +28,9 @@ function numbered<Name extends string>(
 
 /** Words of the control block that every driver has, one Int32 each. */
 export const Word = numbered({
-  /** Not 0: whoever uses the queue shall stop. */
+  /** Not 0: the user of the queue must stop. */
   Stop: 0,
-  /** Token of the queue object that may receive; 0 when nobody has it. */
+  /** Token of the queue object that may receive; 0 for none. */
   Owner: 0,
   /** Token of the queue object that wants to. */
   Wanted: 0,
@@ -45,8 +45,8 @@ export const Word = numbered({
   /** Oldest transmit descriptor that is not reclaimed. */
   TxClean: 0,
   /**
-   * Token of the queue object that may receive without looking further: nobody wants the queue or its user to stop, and
-   * the ring is in its usual state. Whoever asks for anything makes it 0, see {@linkcode QueueControl.ask}.
+   * Token of the queue object that may receive without further checks: there is no request to stop or resize, and
+   * the ring is in its usual state. Every request sets it to 0, see {@linkcode QueueControl.ask}.
    */
   Ready: 0,
   /** Not 0: the device is closed. Comes after `Stop`. */

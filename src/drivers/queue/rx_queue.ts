@@ -19,7 +19,7 @@ import {
   Word,
 } from "./control_block.ts";
 
-/** Empty polls before the rest of the time slice goes to whoever else wants this core. */
+/** Empty polls before this thread yields the core to others. */
 const EMPTY_POLLS_BEFORE_YIELD = 64;
 /** Receives by {@linkcode BaseRxQueue.pollRing} between two looks at the clock; a power of two. */
 const RECEIVES_PER_CLOCK = 256;
@@ -127,7 +127,7 @@ export abstract class BaseRxQueue implements RxQueue {
     if (this.#left || words[Word.Stop] !== 0) return true;
     const wanted = words[Word.Wanted];
     if (wanted === 0 || wanted === this.#token) return false;
-    // Whoever sees this will not receive again, so the other would wait in vain.
+    // This object will not receive again, so the other one would wait in vain.
     this.#leave();
     return true;
   }
@@ -245,7 +245,7 @@ export abstract class BaseRxQueue implements RxQueue {
     this.#left = this.#leaving = false;
   }
 
-  /** True when this object may touch the ring; claims it when nobody else has, and leaves it when asked to. */
+  /** True when this object may touch the ring. Claims a free ring, and leaves its own when asked to. */
   #mine(): boolean {
     const { words } = this.control;
     if (words[Word.Stop] !== 0) return false;

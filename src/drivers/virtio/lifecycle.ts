@@ -2,9 +2,9 @@
  * A device from its first DRIVER_OK to its end: pairs of virtqueues that are halted and started again, and what happens
  * when the device needs a reset or its backend goes away.
  *
- * Rings are touched by their users alone. After a reset the device object raises each pair's epoch; whoever uses the
- * pair sees it at its next `receive()` or `send()`, frees what the rings held, and follows (`rings.ts`). Then the device
- * is given the rings again. It goes on without a pair whose user does not follow in time, and takes it in later.
+ * Only its user touches a ring. After a reset the device object raises each pair's epoch. The pair's user sees that at
+ * its next `receive()` or `send()`, frees what the rings held, and follows (`virtqueue/reset.ts`). Then the device is
+ * given the rings again. It continues without a pair whose user does not follow in time, and adds it later.
  *
  * Section numbers are those of the Virtual I/O Device specification, version 1.2.
  *
@@ -36,7 +36,7 @@ export interface Pairs {
   words(index: number): Int32Array;
   /** How both virtqueues of a pair are set up: receive, transmit. */
   setups(index: number): readonly VirtqueueSetup[];
-  /** Fresh rings, where nobody uses the pair and its packets are at home. */
+  /** Fresh rings. The pair must have no user, and its packets must be back in the pool. */
   resetRings(index: number): void;
   /** Frees what the rings of a pair hold, where this isolate alone uses it. */
   renew(index: number): void;
@@ -121,7 +121,7 @@ export class Lifecycle {
     });
   }
 
-  /** Starts a pair that was halted, and that nobody uses yet, with fresh rings. */
+  /** Starts a halted pair that has no user yet, with fresh rings. */
   async resume(index: number): Promise<void> {
     await this.#turns.take(async () => {
       this.#pairs.resetRings(index);
@@ -170,7 +170,7 @@ export class Lifecycle {
     this.#enabled.add(index);
   }
 
-  /** Its user may have filled the rings already, and told nobody who listened. */
+  /** Its user may have filled the rings already, while there was no device to notify. */
   #notify(index: number): void {
     this.#transport.notify(2 * index);
     this.#transport.notify(2 * index + 1);
@@ -195,12 +195,12 @@ export class Lifecycle {
         this.#warn(`could not stop queue ${index}: ${error}`);
       }
     }
-    // It comes back by itself, without this pair: nobody shall wait here for the next backend.
+    // It comes back by itself, without this pair. Do not wait here for the next backend.
     if (transport.needsReset) return await transport.shutDown();
     await this.#restart();
   }
 
-  /** True for a pair that the device may use: not halted, and nobody is asked to start its rings afresh. */
+  /** True for a pair that the device may use: not halted, and its rings need not be started afresh. */
   #isFresh(index: number): boolean {
     const words = this.#pairs.words(index);
     const epoch = Atomics.load(words, State.Epoch);
@@ -211,7 +211,7 @@ export class Lifecycle {
 
   /**
    * Resets the device and brings it up again: what it had of other pairs is lost to them.
-   * @param idle A pair that is armed, and that nobody uses yet.
+   * @param idle A pair with fresh rings that has no user yet.
    */
   async #restart(idle?: number): Promise<void> {
     this.#live = false;
@@ -254,7 +254,7 @@ export class Lifecycle {
       pairs.renew(index);
       pairs.resetRings(index);
     }
-    // Nobody may be there to follow where a stop was asked for: the next user does.
+    // After a request to stop, the pair may have no user. The next one follows.
     const active = indexes.filter((index) =>
       pairs.words(index)[Word.Stop] === 0
     );
@@ -319,7 +319,7 @@ export class Lifecycle {
     await this.#transport.shutDown();
   }
 
-  /** One attempt. The wait for a backend holds nobody up. */
+  /** One attempt. Waiting for a backend blocks nothing else. */
   async #comeBack(): Promise<boolean> {
     const { isClosed } = this.#options;
     try {

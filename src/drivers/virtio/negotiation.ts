@@ -136,7 +136,7 @@ function queuePairs(
   }
   // A device may count the virtqueues of more pairs only once it is known that they are used, as QEMU does.
   if (spreads(features)) return net.maxQueuePairs;
-  // Without a control queue nobody has to say how many are used: a backend sees which ones are enabled.
+  // Without a control queue the number of pairs is not announced: a backend sees which ones are enabled.
   const controlled = transport.offered & featureBit("control-queue");
   return controlled === 0n ? pairs : 1;
 }

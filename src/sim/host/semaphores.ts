@@ -16,7 +16,7 @@ import type { Core } from "../core.ts";
 export function bindSemaphores(core: Core): void {
   const { registers, violations, model } = core;
   registers.onRead("SWSM", () => {
-    // Reading takes SMBI: whoever reads it clear owns it.
+    // Reading SMBI sets it. The reader that finds it clear owns the semaphore.
     const value = registers.get("SWSM");
     registers.set("SWSM", 0, value | SWSM_SMBI);
     return value;

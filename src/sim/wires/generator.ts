@@ -25,14 +25,14 @@ export interface GeneratorOptions extends TrafficOptions {
   counters?: SharedArrayBuffer;
 }
 
-/** A rate that nobody polled for is given up beyond this backlog. */
+/** Frames beyond this backlog are given up when the card does not poll. */
 const LONGEST_BACKLOG_MS = 50;
 const SMALLEST_BACKLOG = 64;
 
 /**
  * Gives frames of all flows in turn, in order within each flow.
  *
- * Whoever holds its counters stops it from any isolate by storing 1 in slot
+ * Any isolate that has its counters stops it by storing 1 in slot
  * `WIRE_SLOT.stop`, and lets it go on by storing 0.
  *
  * @example

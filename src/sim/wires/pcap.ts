@@ -206,7 +206,7 @@ class Writer {
     this.#buffered++;
   }
 
-  /** Whoever reads the file while it grows waits no longer than this. */
+  /** Flushes now and then, for those who read the file while it grows. */
   flushIfOld(now: number): void {
     if (this.#used > 0 && now - this.#flushedAt >= FLUSH_MS) {
       this.#flush();

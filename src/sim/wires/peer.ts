@@ -2,7 +2,7 @@
  * A cable over a Unix stream socket, to another software card or to QEMU's `-netdev stream`: each frame follows its
  * length as a big-endian 32-bit number (QEMU: net/stream.c).
  *
- * Where nobody listens at the path yet it listens itself, and takes one other end after the other.
+ * If no process listens at the path, it listens itself, and accepts one peer after the other.
  *
  * @module
  */
@@ -43,7 +43,7 @@ class Bytes {
   }
 }
 
-/** A cable to whoever is at the other end of the socket. Without anybody there frames are lost. */
+/** A cable to the process at the other end of the socket. While there is none, frames are lost. */
 export class PeerWire implements Wire {
   readonly counters: Float64Array;
   /** The socket holds what the card cannot take yet. */
@@ -55,7 +55,7 @@ export class PeerWire implements Wire {
   #drained = false;
 
   /**
-   * Connects, or listens where nobody does.
+   * Connects, or listens if no process does.
    * @param path The socket.
    * @param buffer Where to count.
    */

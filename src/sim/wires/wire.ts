@@ -24,7 +24,7 @@ export interface Wire {
   nextPollAt(now: number): number;
   /** A descriptor to sleep on, where the wire has one, else -1. */
   readonly fd: number;
-  /** Numbers for whoever watches, at the places of {@linkcode WIRE_SLOT}. */
+  /** Live counters, at the places of {@linkcode WIRE_SLOT}. */
   readonly counters: Float64Array;
   /**
    * True when the card polls only while every running receive queue has room
@@ -41,12 +41,12 @@ export interface Wire {
  * so that they can share one buffer.
  */
 export const WIRE_SLOT = {
-  /** Written by whoever watches: 0 lets the source run, 1 stops it. */
+  /** Written by others: 0 lets the source run, 1 stops it. */
   stop: 0,
   /** Frames and bytes (no FCS) that the source gave to the card. */
   generated: 1,
   generatedBytes: 2,
-  /** Frames that a source with a rate gave up because nobody polled in time. */
+  /** Frames that a source with a rate gave up because it was not polled in time. */
   late: 3,
   /** 1 once the source has nothing more to give. */
   finished: 4,

@@ -337,7 +337,7 @@ export class VirtioPciTransport implements VirtioTransport {
     }
     const virtqueue = {
       largestSize,
-      // Nobody notifies one that is not there, whatever its offset.
+      // A queue that does not exist is never notified, so its offset does not matter.
       notifyOffset: largestSize === 0
         ? this.#notify.offset
         : this.#notifyOffset(index, common.read(Common.queue_notify_off)),

@@ -51,7 +51,7 @@ export function configureInterrupts(chip: Chip): void {
 }
 
 /**
- * Vector q for what queue q received; it clears and masks its cause by itself, so that nobody has to read ICR, which
+ * Vector q for what queue q received; it clears and masks its cause by itself, so that the driver need not read ICR, which
  * would take the other queue's cause along.
  */
 function routeVectors({ registers, config }: Chip): void {

@@ -50,7 +50,7 @@ export class E1000RxQueue extends AdvancedRxQueue {
       : new IrqLine(queue.linkFd);
   }
 
-  /** A shared vector is the link's alone while this queue polls: nobody would take the queue's cause down. */
+  /** A shared vector is the link's alone while this queue polls: the queue would never clear its cause. */
   protected override unmaskIrq(): void {
     if (this.#link === undefined) super.unmaskIrq();
     else if (!this.#polls) this.#unmaskShared(this.#link);
@@ -58,7 +58,7 @@ export class E1000RxQueue extends AdvancedRxQueue {
 
   /**
    * Reading ICR is the only way to take the line down, and takes every cause along: news of the link is passed on,
-   * and a frame that arrived before is announced again, as its interrupt would come never more.
+   * and the interrupt of a frame that arrived before is raised again, because it would be lost.
    */
   #unmaskShared(link: IrqLine): void {
     const registers = this.#registers;

@@ -18,7 +18,7 @@ const BITS = SW_FW_SYNC.bits;
 const OURS = [BITS.SW_PHY0, BITS.SW_PHY1, BITS.SW_PHY2, BITS.SW_PHY3];
 const THEIRS = [BITS.FW_PHY0, BITS.FW_PHY1, BITS.FW_PHY2, BITS.FW_PHY3];
 
-/** Runs `action` while nobody else touches the PHY. */
+/** Runs `action` while it owns the PHY. */
 export async function whileHoldingPhy<T>(
   chip: Chip,
   action: () => Promise<T>,

@@ -31,7 +31,7 @@ export function disableInterrupts(chip: Chip): void {
 }
 
 /**
- * Vector q for what queue q received; it clears and masks its cause by itself, so that nobody has to read EICR,
+ * Vector q for what queue q received; it clears and masks its cause by itself, so that the driver need not read EICR,
  * which would take the other queues' causes along (7.3.1.4, 7.3.1.5).
  */
 export function configureInterrupts(chip: Chip): void {

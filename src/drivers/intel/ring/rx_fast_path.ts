@@ -82,7 +82,7 @@ export function rxFastPath(parts: RxFastPathParts): FastPath {
   const iovaLow = pool.iovaLow | 0;
   const iovaHigh = pool.iovaHigh | 0;
 
-  // Before the first frame: what nothing special was said of.
+  // Before the first frame, assume a status without errors.
   if (words[Status] === 0) words[Status] = whole;
 
   /** Remembers what a status and a kind say; false unless they are those of a whole and sound frame. */

@@ -44,7 +44,7 @@ export function splitWantsNotification(
 }
 
 /**
- * Split: keeps `used_event` where no index comes by soon (2.7.7.1): there is no other way to want no interrupt.
+ * Split: keeps `used_event` where no index comes by soon (2.7.7.1): interrupts cannot be turned off in another way.
  * @param available The available ring.
  * @param depth Its entries.
  * @param used The index up to which buffers were taken.

@@ -61,7 +61,7 @@ const CSUM_BYTES = 2;
 /** In place of a frame's bytes, below those of any: it was counted as dropped. */
 const DROPPED = -1 << 30;
 
-/** What no header has under a mask of 0. */
+/** A masked header never equals this value. */
 const UNREAD = 1;
 
 /** In place of a handle: the frame is not complete. */
@@ -148,7 +148,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
       : entrySize + this.headerBytes;
     this.buffersMask = this.#mergeable ? ~0 << NetHeader.BUFFERS_SHIFT : 0;
     this.oneBuffer = this.#mergeable ? 1 << NetHeader.BUFFERS_SHIFT : 0;
-    // Whoever takes many at once reads whole words of headers: those that are off are taken one by one.
+    // The fast path reads headers word by word. Where they are not aligned, every packet takes the slow path.
     if (this.#skew !== 0) this.oneBuffer = UNREAD;
     this.#checksums = accepts(features, "guest-checksum");
     this.dataValid = this.#checksums ? NetHeader.DATA_VALID : 0;
@@ -218,7 +218,7 @@ export abstract class VirtioRxQueue extends BaseRxQueue {
   protected override unmaskIrq(): void {
     const { words } = this.control;
     if (this.bus.unmaskInterrupt()) this.#link?.raise();
-    // Whoever waits now may not receive again before the device has used what it was not shown.
+    // The caller may wait now. The device must know of all buffers before that, or it has none to wake it with.
     if (this.unpublished > 0 && this.holding) this.publish();
     words[State.RxAwake] = 1;
     this.setInterrupt(true);

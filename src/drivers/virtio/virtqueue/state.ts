@@ -9,7 +9,7 @@ import { assertNotClosed, driverWords } from "../../queue/control_block.ts";
 
 /** Words of the control block. Indexes of a split ring count modulo 2¹⁶ as in the ring (2.7.6). */
 export const State = driverWords({
-  /** How often the device wanted the rings to be started afresh by whoever uses them. Written by the device object. */
+  /** How often the device object has asked the users of the rings to start them afresh. Written by the device object. */
   Epoch: 0,
   /** The `Epoch` that the user of the receive ring has followed. */
   RxRenewed: 0,

@@ -358,7 +358,7 @@ export abstract class VirtioTxQueue implements TxQueue {
     return true;
   }
 
-  /** Writes the header of a packet. False where the device cannot do what the packet asks for, and nobody else. */
+  /** Writes the header of a packet. Returns false when the device cannot perform the request, and software cannot either. */
   #writeHeader(
     handle: Handle,
     pool: Mempool,
