@@ -180,7 +180,7 @@ test(
 );
 test(
   "answers what nobody asked",
-  /answered DMA_READ, which nobody asked/,
+  /answered DMA_READ, which was not requested/,
   (client) => client.send({ command: COMMAND.dmaRead, flags: REPLY }),
 );
 for (

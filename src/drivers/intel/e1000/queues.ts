@@ -5,7 +5,7 @@
  */
 import type { Registers } from "../../../bus/bus.ts";
 import { IrqLine } from "../../../irq/line.ts";
-import { AdvancedRxQueue } from "../ring/rx_queue.ts";
+import { IntelRxQueue } from "../ring/rx_queue.ts";
 import type { LocalQueue } from "../../queue/rx_queue.ts";
 import { ICR, ICS, IMS } from "../gigabit/registers.ts";
 import { offsetOf } from "../register.ts";
@@ -14,10 +14,10 @@ import { EXTENDED_RX, LEGACY_RX, LEGACY_TX } from "./descriptors.ts";
 import { QUEUE_CAUSES, SHARED_QUEUE_CAUSE } from "./interrupts.ts";
 import { rxBufferBytes } from "./rx_unit.ts";
 import { RDT, TDT } from "./registers.ts";
-import { AdvancedTxQueue } from "../ring/tx_queue.ts";
+import { IntelTxQueue } from "../ring/tx_queue.ts";
 
 /** The receive half of a queue pair. */
-export class E1000RxQueue extends AdvancedRxQueue {
+export class E1000RxQueue extends IntelRxQueue {
   readonly #registers: Registers;
   readonly #unmaskInterrupt: () => void;
   /** Where to tell of the link, when the queue shares its interrupt with it. */
@@ -71,7 +71,7 @@ export class E1000RxQueue extends AdvancedRxQueue {
 }
 
 /** The transmit half of a queue pair. */
-export class E1000TxQueue extends AdvancedTxQueue {
+export class E1000TxQueue extends IntelTxQueue {
   /**
    * @param queue Which queue, and its memory.
    * @param registers The card's registers in this isolate.

@@ -5,11 +5,11 @@
  */
 import type { Registers } from "../../../bus/bus.ts";
 import { Rx, type RxErrors } from "../ring/descriptors.ts";
-import { AdvancedRxQueue } from "../ring/rx_queue.ts";
+import { IntelRxQueue } from "../ring/rx_queue.ts";
 import type { LocalQueue } from "../../queue/rx_queue.ts";
 import { bit, offsetOf } from "../register.ts";
 import { EIMS, RDT, TDT } from "./registers.ts";
-import { AdvancedTxQueue } from "../ring/tx_queue.ts";
+import { IntelTxQueue } from "../ring/tx_queue.ts";
 import { MAX_FRAME_SIZE } from "./chip.ts";
 
 /**
@@ -26,7 +26,7 @@ const ERRORS: RxErrors = {
 };
 
 /** The receive half of a queue pair. */
-export class IgbRxQueue extends AdvancedRxQueue {
+export class IgbRxQueue extends IntelRxQueue {
   /**
    * @param queue Which queue, and its memory.
    * @param registers The card's registers in this isolate.
@@ -42,7 +42,7 @@ export class IgbRxQueue extends AdvancedRxQueue {
 }
 
 /** The transmit half of a queue pair. */
-export class IgbTxQueue extends AdvancedTxQueue {
+export class IgbTxQueue extends IntelTxQueue {
   /**
    * @param queue Which queue, and its memory.
    * @param registers The card's registers in this isolate.

@@ -5,12 +5,12 @@
  */
 import type { Registers } from "../../../bus/bus.ts";
 import { Rx, type RxErrors } from "../ring/descriptors.ts";
-import { AdvancedRxQueue } from "../ring/rx_queue.ts";
+import { IntelRxQueue } from "../ring/rx_queue.ts";
 import type { LocalQueue } from "../../queue/rx_queue.ts";
 import { bit, offsetOf } from "../register.ts";
 import { CHIP_82599, MAX_FRAME_SIZE } from "./chip.ts";
 import { EIMS, RDT, TDT } from "./registers.ts";
-import { AdvancedTxQueue } from "../ring/tx_queue.ts";
+import { IntelTxQueue } from "../ring/tx_queue.ts";
 
 /** Errors in the extended status (82599 section 7.1.6.2, X540 section 7.1.6.2). */
 const ERRORS: RxErrors = {
@@ -27,7 +27,7 @@ const ERRORS: RxErrors = {
 const ERRORS_82599: RxErrors = { ...ERRORS, unreliable: Rx.PTYPE_UDP };
 
 /** The receive half of a queue pair. */
-export class IxgbeRxQueue extends AdvancedRxQueue {
+export class IxgbeRxQueue extends IntelRxQueue {
   /**
    * @param queue Which queue, and its memory.
    * @param registers The card's registers in this isolate.
@@ -43,7 +43,7 @@ export class IxgbeRxQueue extends AdvancedRxQueue {
 }
 
 /** The transmit half of a queue pair. */
-export class IxgbeTxQueue extends AdvancedTxQueue {
+export class IxgbeTxQueue extends IntelTxQueue {
   /**
    * @param queue Which queue, and its memory.
    * @param registers The card's registers in this isolate.

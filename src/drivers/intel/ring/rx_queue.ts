@@ -1,5 +1,5 @@
 /**
- * Receiving on one queue with advanced one-buffer descriptors (82599 section 7.1, 82576 section 7.1), and older
+ * The receive queue of all Intel families: advanced one-buffer descriptors (82599 section 7.1, 82576 section 7.1), and older
  * formats that have the same bits in other places.
  *
  * Descriptors go round: the card owns those from `RxNext` up to its tail, the ones before `RxNext` that could not
@@ -72,7 +72,10 @@ function verdictsOf({ l4, ip, unreliable }: RxErrors): Uint8Array {
   });
 }
 
-/** Bits 0 and 1: L4CS and IPCS; 2 to 4: the error bits 29 to 31; 5 and 6: a UDP packet, an SCTP packet. */
+/**
+ * The index of a checksum verdict in a table of 128: three masks and shifts instead of a branch per bit. Bits 0 and 1
+ * are the status bits L4CS and IPCS; 2 to 4 the error bits 29 to 31; 5 and 6 say UDP and SCTP.
+ */
 function verdictIndex(kind: number, status: number, shift: number): number {
   return ((status >>> 5) & 3) | ((status >>> shift) & 28) | ((kind >>> 4) & 96);
 }
@@ -104,7 +107,7 @@ function flagsBy(
 }
 
 /** The receive half of a queue pair. */
-export class AdvancedRxQueue extends BaseRxQueue {
+export class IntelRxQueue extends BaseRxQueue {
   readonly #ring: Int32Array;
   readonly #registers: Registers;
   readonly #tailOffset: number;

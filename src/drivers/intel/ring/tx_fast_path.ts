@@ -110,6 +110,7 @@ export function txFastPath(parts: TxFastPathParts, pool: Mempool): TxFastPath {
       let end = clean + reportEvery - 1;
       if (end >= depth) end -= depth;
       // The last descriptor that was filled always reports, so this ends.
+      // A slot above the mask has the mark REPORTS: the card writes back its descriptor.
       while (slots[end] <= handleMask) {
         if (++end === depth) end = 0;
       }

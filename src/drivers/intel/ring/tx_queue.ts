@@ -1,5 +1,5 @@
 /**
- * Sending on one queue with advanced data descriptors (82599 section 7.2, 82576 section 7.2), or with legacy ones,
+ * The transmit queue of all Intel families: advanced data descriptors (82599 section 7.2, 82576 section 7.2), or with legacy ones,
  * which have the same bits but no total length.
  *
  * The card reports only where it is asked to: on the last descriptor of each batch, and on every 32nd. The driver
@@ -60,7 +60,7 @@ export interface TxOffsets {
 const NO_FAST_PATH: TxFastPath = () => 0;
 
 /** The transmit half of a queue pair. */
-export class AdvancedTxQueue implements TxQueue {
+export class IntelTxQueue implements TxQueue {
   readonly index: number;
   readonly depth: number;
   readonly counters: QueueCounters;
