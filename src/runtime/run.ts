@@ -103,6 +103,13 @@ export class Run implements AsyncDisposable {
         `${this.#queues} is not within 1 to ${available}, the queues of the devices`,
       );
     }
+    const twice = devices.find((device, i) => devices.indexOf(device) !== i);
+    if (twice !== undefined) {
+      throw new ConfigError(
+        "devices",
+        `${twice.address} is there twice: give it once, its worker can send on it as well`,
+      );
+    }
     for (const cpu of options.cpus ?? []) {
       if (Number.isInteger(cpu) && cpu >= 0) continue;
       throw new ConfigError("cpus", `${cpu} is no core`);

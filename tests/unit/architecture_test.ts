@@ -50,6 +50,7 @@ const PARTS: Record<string, Part> = {
   // Where both sides meet.
   device:   { paths: ["src/device.ts"], mayImport: ["base", "memory", "api", "drivers", "attach", "bus", "busSim", "busVfio", "busVhost", "dma", "irq", "pci", "ffi"] },
   runtime:  { paths: ["src/runtime"], mayImport: ["base", "memory", "api", "device", "drivers", "bus", "dma", "irq", "pci", "ffi"] },
+  testing:  { paths: ["src/testing"], mayImport: ["base", "memory", "device"] },
   simWorker:   { paths: ["workers/sim_worker.ts"], mayImport: ["base", "busSim"] },
   cardWorker:  { paths: ["workers/served_card_worker.ts"], mayImport: ["base", "vfioUser"] },
   queueWorker: { paths: ["workers/queue_worker.ts"], mayImport: ["base", "runtime"] },

@@ -34,6 +34,15 @@ Deno.test("receiving beside the user of a queue is an error that says so", async
   assertStringIncludes(error.message, "queue 0 already has a worker");
 });
 
+Deno.test("run() refuses the same device twice", async () => {
+  await using device = await openDevice({ address: "sim:loopback" });
+  await assertRejects(
+    () => run([device, device], { worker: FORWARDER }),
+    ConfigError,
+    "sim:loopback is there twice",
+  );
+});
+
 Deno.test("a second run on a device fails, and the first goes on", async () => {
   await using device = await openDevice({ address: "sim:loopback" });
   await using first = await run(device, { worker: FORWARDER });
