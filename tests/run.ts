@@ -19,8 +19,8 @@ import { sum, type TierReport } from "./support/runner/junit.ts";
 import { onCi, whyMissing } from "./support/runner/requirements.ts";
 import { readReruns, tooMany } from "./support/runner/reruns.ts";
 
-/** Processes of tests at the same time. A third one on two cores uses the time in which guests wait. */
-const SLOTS = 3;
+/** Processes of tests at the same time. Three on two cores take as long: guests then wait for each other. */
+const SLOTS = 2;
 
 const HELP = `Usage: deno task test [--tier NAME]... [--filter TEXT]
 
