@@ -104,7 +104,7 @@ interface PciDevice extends BusDevice {
   readonly config: ConfigSpace;
 }
 
-/** A PCI device of which base address register 0 alone can be reached. */
+/** A PCI device whose base address register 0 is the only one that can be reached. */
 export interface RegisterBusDevice extends PciDevice {
   /** What kind of bus it is on. */
   readonly kind: "registers";

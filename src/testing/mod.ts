@@ -118,7 +118,7 @@ export class TestCard implements AsyncDisposable {
     };
     if (await until(haveCome, timeoutMs)) return this.#frames.splice(0, count);
     throw new DeviceTimeoutError(
-      `${count} frames from the program under test, of which ${this.#frames.length} came,`,
+      `frame ${count} from the program under test (${this.#frames.length} came)`,
       timeoutMs,
       "the program sent fewer, or later",
     );

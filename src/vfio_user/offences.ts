@@ -34,7 +34,7 @@ export class Offences {
     return true;
   }
 
-  /** Counts offences of which nothing else is known. */
+  /** Counts offences that were reported without details. */
   noteMore(count: number): void {
     this.#more += count;
   }

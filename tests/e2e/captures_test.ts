@@ -93,7 +93,7 @@ requires("tshark")(
   },
 );
 
-Deno.test("file names are what is written, whatever is in them", () =>
+Deno.test("file names may contain any character", () =>
   withCapture(async (folder, capture) => {
     const names = ["2024-05-01T10:00:00+02:00.pcap", "a#b.pcap", "c d'e.pcap"];
     const outcomes = await Promise.all(names.map((name) => {

@@ -45,7 +45,7 @@ Deno.test("demo --device notices what does not come back", async () => {
 });
 
 Deno.test("demo --device says that answers came on another queue, and checks them", async () => {
-  // The software card spreads by its hash, whatever queue a frame was sent on.
+  // The card chooses the receive queue by its hash, not by the queue that sent the frame.
   const args = "--device sim:loopback --queues 2 --seconds 0.3 --json";
   const { code, stdout, stderr } = await runCli(["demo", ...args.split(" ")]);
   assertEquals(code, 0, stderr);

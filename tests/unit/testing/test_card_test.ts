@@ -48,6 +48,6 @@ Deno.test("TestCard says how many frames came in time", async () => {
   await assertRejects(
     () => card.sent(1, 50),
     DeviceTimeoutError,
-    "1 frames from the program under test, of which 0 came",
+    "frame 1 from the program under test (0 came)",
   );
 });
